@@ -1,0 +1,137 @@
+"""Labels of points, placed where they overlap neither each other nor what is drawn.
+
+Each label tries a fixed list of places around its point, near ones first, and takes the one that costs least:
+off the panel or on another label costs most, on a marker less, on a line or a whisker little, and so does
+distance. A few rounds let the first ones give way to the later ones. Nothing is random and nothing is timed, so a
+figure is the same on every machine.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+
+from analysis.style import INK, SOFT
+
+MOST = 14
+"""Labels in one panel; of more points, the ends and evenly spaced ones between them get one."""
+
+_DIRECTIONS = (
+    (0, 1),
+    (0, -1),
+    (-0.7, 1),
+    (0.7, -1),
+    (0.7, 1),
+    (-0.7, -1),
+    (1, 0),
+    (-1, 0),
+    (-1, 0.6),
+    (1, -0.6),
+)
+_DISTANCES = (6, 12, 20, 30, 42, 56, 72, 90)  # points
+_ROUNDS = 4
+_LEADER_FROM = 16
+"""Distance in points from which a thin line ties a label to its point."""
+
+
+class Obstacles(NamedTuple):
+    """Pixels that labels keep off, with the cost of each."""
+
+    at: np.ndarray
+    cost: np.ndarray
+
+
+def labelled(points: pd.DataFrame) -> pd.DataFrame:
+    """Return the points that get a label: all, or `MOST` of them evenly spaced, the ends among them."""
+    if len(points) <= MOST:
+        return points
+    return points.iloc[np.unique(np.linspace(0, len(points) - 1, MOST).round().astype(int))]
+
+
+def add_labels(axes: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str]) -> list[np.ndarray]:
+    """Write a label at each point once the figure's layout is final, and return their boxes in pixels."""
+    style = {"fontsize": 7.5, "color": INK, "linespacing": 1.15, "ha": "center", "va": "center"}
+    anchors = axes.transData.transform(np.column_stack([x, y]).astype(np.float64))
+    sizes = [_size(axes, text, style) for text in texts]
+    pixel = 72 / axes.get_figure(root=True).dpi
+    places = place(anchors, np.array(sizes), axes.bbox.extents, drawn(axes), points_a_pixel=pixel)
+    for text, at, anchor, size, centre in zip(
+        texts, zip(x, y, strict=True), anchors, sizes, places, strict=True
+    ):
+        gap = np.maximum(np.abs(centre - anchor) - size / 2, 0) * pixel
+        far = float(np.hypot(*gap)) >= _LEADER_FROM
+        arrow = {"arrowstyle": "-", "color": SOFT, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3}
+        axes.annotate(
+            text,
+            at,
+            tuple((centre - anchor) * pixel),
+            textcoords="offset points",
+            arrowprops=arrow if far else None,
+            **style,
+        )
+    return [np.concatenate([c - s / 2, c + s / 2]) for c, s in zip(places, sizes, strict=True)]
+
+
+def place(
+    anchors: np.ndarray,
+    sizes: np.ndarray,
+    panel: np.ndarray,
+    obstacles: Obstacles,
+    *,
+    points_a_pixel: float = 0.72,
+) -> np.ndarray:
+    """Return the centre of each label, all in pixels; `panel` is (left, bottom, right, top)."""
+    ways = np.array([(*way, d / points_a_pixel) for d in _DISTANCES for way in _DIRECTIONS])
+    centres = anchors + np.array([0.0, 1.0]) * sizes  # where the first round believes the later labels
+    for _ in range(_ROUNDS):
+        for i, (anchor, size) in enumerate(zip(anchors, sizes, strict=True)):
+            tried = anchor + ways[:, :2] * (size / 2 + ways[:, 2:])
+            others, room = np.delete(centres, i, axis=0), (np.delete(sizes, i, axis=0) + size) / 2 + 2
+            on_labels = (np.abs(tried[:, None] - others) < room).all(axis=2).sum(axis=1)
+            outside = ((tried - size / 2 < panel[:2]) | (tried + size / 2 > panel[2:])).any(axis=1)
+            hits = (np.abs(tried[:, None] - obstacles.at) < size / 2 + 2).all(axis=2)
+            cost = 1000.0 * on_labels + 1000.0 * outside + hits @ obstacles.cost + 0.12 * ways[:, 2]
+            centres[i] = tried[np.argmin(cost)]
+    return centres
+
+
+def drawn(axes: Axes, step: float = 3) -> Obstacles:
+    """Return what labels keep off: the markers, lines and whiskers of a panel, as points a few pixels apart."""
+    at, cost = [np.empty((0, 2))], [np.empty(0)]
+    for line in axes.lines:
+        corners = axes.transData.transform(np.column_stack(line.get_data()).astype(np.float64))
+        if line.get_drawstyle() == "steps-post":
+            corners = np.column_stack([np.repeat(corners[:, 0], 2)[1:], np.repeat(corners[:, 1], 2)[:-1]])
+        dense = _dense(corners, step)
+        at.append(dense)
+        cost.append(np.full(len(dense), 1.0))
+    for collection in axes.collections:
+        if isinstance(collection, LineCollection):  # whiskers
+            for segment in collection.get_segments():
+                dense = _dense(axes.transData.transform(segment), step)
+                at.append(dense)
+                cost.append(np.full(len(dense), 0.5))
+    for marked in (*(c.get_offsets() for c in axes.collections), *(line.get_xydata() for line in axes.lines)):
+        at.append(axes.transData.transform(np.asarray(marked, dtype=np.float64)))
+        cost.append(np.full(len(marked), 30.0))
+    return Obstacles(np.concatenate(at), np.concatenate(cost))
+
+
+def _dense(corners: np.ndarray, step: float) -> np.ndarray:
+    pieces = [corners[:1]]
+    for a, b in pairwise(corners):
+        n = max(1, int(np.hypot(*(b - a)) / step))
+        pieces.append(a + (b - a) * (np.arange(1, n + 1) / n)[:, None])
+    return np.concatenate(pieces)
+
+
+def _size(axes: Axes, text: str, style: dict) -> np.ndarray:
+    """Return the width and height of a label in pixels."""
+    written = axes.text(0, 0, text, transform=None, **style)
+    box = written.get_window_extent(axes.get_figure(root=True).canvas.get_renderer())
+    written.remove()
+    return np.array([box.width, box.height])

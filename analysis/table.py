@@ -1,0 +1,143 @@
+"""The tidy table: one row a trial, every configuration key a column.
+
+    id, config_id       text; `config_id` is the same for all seeds of one configuration
+    name                the configuration in words, as the plan has it
+    sweeps              the blocks of the study that it is a member of, joined by ";"
+    status, reason      what became of the trial
+    model.*, data.*, train.*, seed      the configuration; a tuple is text ("1,4,8")
+    params, macs, flops, bytes_fp32, peak_activations       counted from the configuration
+    val_top1 ... test_loss      shares of right answers, 0 to 1, and mean cross-entropy in nats
+    learned             False where all logits stayed zero
+    steps, epochs, *_examples       counts; images_per_second, *_seconds, peak_memory_mb as named
+
+The table is derived from the trial folders and may be made again at any time. It holds the numbers of
+every trial that has some; `scored` says which of them may enter a mean, `left_out` why the others may not.
+"""
+
+import typing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sqzx.config import KEYS
+from sqzx.errors import InputError
+from sqzx.files import write_whole
+from sqzx.schema import nearest
+from sqzx.trial import TrialFolder
+from sweeps.plan import Plan, PlannedTrial, plan_folder, trials_dir
+
+ACCURACIES = {
+    "test_top1": "test top-1 accuracy",
+    "test_top5": "test top-5 accuracy",
+    "val_top1": "validation top-1 accuracy",
+    "val_top5": "validation top-5 accuracy",
+}
+"""The metrics that figures and summaries take, with their names."""
+
+COUNTS = ("params", "macs", "flops", "bytes_fp32", "peak_activations")
+
+RESULTS = {
+    **dict.fromkeys(ACCURACIES, "float64"),
+    "val_loss": "float64",
+    "test_loss": "float64",
+    "learned": "boolean",
+    "steps": "Int64",
+    "epochs": "Int64",
+    "train_examples": "Int64",
+    "validation_examples": "Int64",
+    "test_examples": "Int64",
+    "data_fingerprint": "str",
+    "train_seconds": "float64",
+    "images_per_second": "float64",
+    "compile_seconds": "float64",
+    "start_seconds": "float64",
+    "peak_memory_mb": "float64",
+}
+"""The columns that come from `result.json`, with their types."""
+
+
+def load(out: Path | str) -> pd.DataFrame:
+    """Return the table of the study in the folder `out`; an `InputError` if there is none."""
+    return table(plan_folder(Path(out)), Path(out))
+
+
+def table(plan: Plan, out: Path) -> pd.DataFrame:
+    """Return the table of a study whose plan has been read already."""
+    rows = [_row(trial, TrialFolder(trials_dir(out) / trial.id)) for trial in plan.trials]
+    texts = ("id", "config_id", "name", "sweeps", "status", "reason")
+    keys = {key: _dtype(KEYS[key].annotation) for key in KEYS if any(key in row for row in rows)}
+    types = dict.fromkeys(texts, "str") | keys | dict.fromkeys(COUNTS, "int64") | RESULTS
+    return pd.DataFrame(
+        {name: pd.Series([row.get(name) for row in rows], dtype=t) for name, t in types.items()}
+    )
+
+
+def configuration_keys(frame: pd.DataFrame) -> list[str]:
+    """Return the columns that are configuration keys."""
+    return [column for column in frame.columns if column in KEYS]
+
+
+def check_metric(metric: str) -> None:
+    """Refuse a metric that figures and summaries do not know, naming the nearest."""
+    if metric not in ACCURACIES:
+        raise InputError(f"metric {metric}: there is none of this name{nearest(metric, ACCURACIES)}")
+
+
+def scored(frame: pd.DataFrame, metric: str = "test_top1") -> pd.DataFrame:
+    """Return the trials that may enter a mean: done, with logits that are not all zero, `metric` finite."""
+    return frame[_why_left_out(frame, metric) == ""]
+
+
+def left_out(frame: pd.DataFrame, metric: str = "test_top1") -> pd.DataFrame:
+    """Return the other trials, with the reason in the new last column `why`."""
+    why = _why_left_out(frame, metric)
+    return frame[why != ""].assign(why=why[why != ""])
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write the table as CSV or Parquet, as the suffix says; another suffix is an `InputError`."""
+    if path.suffix == ".csv":
+        content = frame.to_csv(index=False, lineterminator="\n").encode()
+    elif path.suffix == ".parquet":
+        content = frame.to_parquet(index=False)
+    else:
+        raise InputError(
+            f"{path}: a table is written as .csv or .parquet, found {path.suffix or 'no suffix'!r}"
+        )
+    write_whole(path, lambda file: file.write(content))
+
+
+def _row(trial: PlannedTrial, folder: TrialFolder) -> dict[str, Any]:
+    result = folder.read_result() or {}
+    settings = trial.config.settings().items()
+    return {
+        "id": trial.id,
+        "config_id": trial.config_id,
+        "name": trial.name,
+        "sweeps": ";".join(trial.sweeps),
+        "status": trial.status.status,
+        "reason": trial.status.reason,
+        **{k: ",".join(map(str, v)) if isinstance(v, tuple) else v for k, v in settings},
+        **{count: getattr(trial.network, count) for count in COUNTS},
+        **{name: result.get(name) for name in RESULTS},
+    }
+
+
+def _dtype(annotation: Any) -> str:
+    """The column type of a configuration key: whole numbers may be missing, and a missing float is NaN."""
+    kinds = {kind for kind in typing.get_args(annotation) or (annotation,) if kind is not type(None)}
+    if len(kinds) > 1 or typing.get_origin(annotation) in (tuple, typing.Literal):
+        return "str"
+    return {int: "Int64", float: "float64", bool: "boolean"}.get(kinds.pop(), "str")
+
+
+def _why_left_out(frame: pd.DataFrame, metric: str) -> pd.Series:
+    """Why a trial may not enter a mean of `metric`; empty where it may."""
+    done = frame["status"] == "done"
+    learned = frame["learned"].fillna(False).astype(bool)
+    why = frame["status"].astype(object).str.replace("_", " ")
+    why[done] = np.where(np.isfinite(frame.loc[done, metric]), "", f"no {metric}")
+    why[done & ~learned & frame["learned"].notna()] = "did not learn"
+    return why.astype("str")

@@ -1,0 +1,58 @@
+"""Numbers as a reader sees them: sizes, percentages, intervals, counts."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def size_text(size: float) -> str:
+    """Return bytes in decimal units with three digits at most: 189032 is "189 kB", 1052584 "1.05 MB"."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= 0.9995 * scale:
+            return f"{float(f'{size / scale:.3g}'):g} {unit}"
+    return f"{size:.0f} B"
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with one digit: 0.915 is "91.5 %"."""
+    return f"{100 * share:.1f} %"
+
+
+def points(difference: float) -> str:
+    """Return a difference of shares in percentage points, signed: 0.023 is "+2.3"."""
+    return f"{100 * difference:+.1f}"
+
+
+def percent_interval(low: float | None, high: float | None) -> str:
+    """Return "90.1 to 92.9 %", or "" where there is no interval (None or NaN)."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return ""
+    return f"{100 * low:.1f} to {100 * high:.1f} %"
+
+
+def value_text(value: Any) -> str:
+    """Return a configuration value as it stands in figures and tables: 0.125, 1, 1,4,8, true, simple."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple | list):
+        return ",".join(value_text(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def count_text(number: int, singular: str, plural: str | None = None) -> str:
+    """Return "1 trial", "3 trials", "1,200 trials"."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """Return "37 done, 1 failed and 1 pending" for counts by name; zeros are left out."""
+    parts = [f"{number:,} {name}" for name, number in counts.items() if number]
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]])) if parts else "none"
+
+
+def seeds_text(numbers: list[int]) -> str:
+    """Return how many seeds the means stand on, once for all of them: "n = 3 seeds", "n = 1 to 3 seeds"."""
+    low, high = min(numbers), max(numbers)
+    return f"n = {high} seed{'s' * (high > 1)}" if low == high else f"n = {low} to {high} seeds"

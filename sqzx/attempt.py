@@ -1,0 +1,120 @@
+"""One attempt at a trial: claim its folder, train, and say in `status.json` what became of it.
+
+This is the one place where exceptions become statuses. It serves `sqzx train` and the workers of a sweep.
+"""
+
+import errno
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from sqzx.config import TrialConfig
+from sqzx.errors import InputError, Interrupted, NonFiniteError, SqzxError
+from sqzx.provenance import provenance
+from sqzx.trial import Status, TrialFolder, now, process_start
+
+
+class ClaimedElsewhere(SqzxError):
+    """Another process is at work in this trial's folder."""
+
+    exit_code = 75  # sysexits.h: a temporary failure, try again later
+
+
+@contextmanager
+def claim(folder: TrialFolder) -> Iterator[None]:
+    """Hold the right to write into a trial's folder, or raise `ClaimedElsewhere` at once.
+
+    The lock is the kernel's: it goes when its process ends, however it ends, so a dead process never
+    keeps a trial and a living one never loses it. It holds on one machine.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder.claim_file)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise ClaimedElsewhere(f"{folder.path}: another process is at work there") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def attempt(
+    config: TrialConfig,
+    folder: TrialFolder,
+    *,
+    started: float,
+    init_from: Path | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Status:
+    """Train the trial in its claimed folder, or go on with it, and return what became of it.
+
+    A finished trial is left as it is. `started` is the `time.monotonic()` at which the process began.
+    Raises `InputError` where the folder holds another configuration.
+    """
+    with claim(folder):
+        if folder.config_file.exists():
+            _check_same(folder, folder.read_config(), config)
+        before = folder.read_status()
+        if before.status == "done":
+            return before
+        folder.write_config(config)
+        status = Status(
+            status="running",
+            attempts=before.attempts + 1,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            process_start=process_start(os.getpid()),
+            started_time=now(),
+            faults=before.faults,
+            provenance=provenance(),
+        )
+        folder.write_status(status)
+
+        def on_fault(fault: str) -> None:
+            nonlocal status
+            print(f"fault: {fault}", flush=True)
+            status = status.but(faults=(*status.faults, fault))
+            folder.write_status(status)
+
+        try:
+            from sqzx.training import train  # JAX starts here, after the claim
+
+            train(
+                config, folder, init_from=init_from, should_stop=should_stop, on_fault=on_fault, started=started
+            )
+            status = status.but(status="done")
+        except Interrupted as error:
+            status = status.but(status="interrupted", reason=str(error))
+        except NonFiniteError as error:
+            status = status.but(status="failed", reason=f"not finite: {error}")
+        except OSError as error:
+            traceback.print_exc()
+            full = error.errno == errno.ENOSPC
+            status = status.but(status="failed", reason="no space left on the disk" if full else str(error))
+        except Exception as error:
+            if not isinstance(error, SqzxError):
+                traceback.print_exc()
+            reason = str(error) if isinstance(error, SqzxError) else f"{type(error).__name__}: {error}"
+            status = status.but(status="failed", reason=reason.splitlines()[0] if reason else "unknown")
+        status = status.but(ended_time=now())
+        if status.reason:
+            print(f"{status.status}: {status.reason}", file=sys.stderr, flush=True)
+        folder.write_status(status)
+        return status
+
+
+def _check_same(folder: TrialFolder, there: TrialConfig, here: TrialConfig) -> None:
+    old, new = there.settings(), here.settings()
+    for key in new:
+        if old[key] != new[key]:
+            raise InputError(
+                f"{folder.path}: holds another trial ({key} is {old[key]} there, {new[key]} here); "
+                "choose another folder"
+            )

@@ -1,0 +1,135 @@
+"""Checkpoints: orbax's files with a manifest of our own, since orbax restores a flipped bit silently.
+
+    checkpoint/<step>/state/          the arrays, as orbax writes them
+    checkpoint/<step>/progress.json   what goes with them: seconds so far
+    checkpoint/<step>/MANIFEST.json   SHA-256 of every other file; written last
+
+A folder without a manifest, or with a file that its manifest does not know, is no checkpoint. The two
+newest are kept: should the newest be damaged, the one before it serves.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from sqzx.errors import InputError
+from sqzx.files import read_json, write_json
+
+KEPT = 2
+PARAMETERS = "parameters"
+"""The part of a stored state that is the network; the rest belongs to the optimiser."""
+
+
+def save(folder: Path, step: int, state: Any, progress: dict[str, Any]) -> None:
+    """Write `state` (a pytree of arrays) and `progress` (JSON) as the checkpoint of `step`."""
+    final, half = folder / str(step), folder / f".{step}.half"
+    for old in (final, *folder.glob(".*.half")):  # what an earlier, interrupted save left
+        shutil.rmtree(old, ignore_errors=True)
+    half.mkdir(parents=True)
+    try:
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            checkpointer.save(half.absolute() / "state", by_path(state))
+        write_json(half / "progress.json", progress)
+        write_json(half / "MANIFEST.json", _digests(half))
+        os.replace(half, final)
+    except BaseException:
+        shutil.rmtree(half, ignore_errors=True)
+        raise
+    for older in steps(folder)[KEPT:]:
+        shutil.rmtree(folder / str(older))
+
+
+def steps(folder: Path) -> list[int]:
+    """Return the steps that have a checkpoint, whole or not, newest first."""
+    if not folder.exists():
+        return []
+    return sorted((int(p.name) for p in folder.iterdir() if p.name.isdigit()), reverse=True)
+
+
+class Restored(NamedTuple):
+    """A state to go on from. `faults` has a line for each newer checkpoint that was damaged."""
+
+    step: int
+    state: Any
+    progress: dict[str, Any]
+    faults: tuple[str, ...]
+
+
+def restore(folder: Path, start: Any) -> Restored:
+    """Return the newest whole checkpoint, or step 0 with the state `start` where there is none.
+
+    `start` is a pytree with the structure, shapes and types of the stored state.
+    """
+    faults: list[str] = []
+    for step in steps(folder):
+        path = folder / str(step)
+        if fault := damage(path):
+            faults.append(f"the checkpoint of step {step} is damaged ({fault}) and was passed over")
+            continue
+        state = by_structure(_read(path), start)
+        return Restored(step, state, read_json(path / "progress.json"), tuple(faults))
+    return Restored(0, start, {}, tuple(faults))
+
+
+def restore_parameters(folder: Path) -> dict[str, np.ndarray]:
+    """Return the parameters alone of the newest whole checkpoint, by path ("fire2/squeeze/kernel")."""
+    for step in steps(folder):
+        path = folder / str(step)
+        if damage(path) is None:
+            # TrainState is (parameters, optimizer): the first part of every path tells them apart.
+            stored = _read(path)
+            return {k.removeprefix(f"{PARAMETERS}/"): v for k, v in stored.items() if k.startswith(PARAMETERS)}
+    raise InputError(f"{folder.parent}: no whole checkpoint there; --init-from takes a trained trial's folder")
+
+
+def damage(path: Path) -> str | None:
+    """Return what is wrong with a checkpoint's files, or None where each is as it was written."""
+    try:
+        manifest = read_json(path / "MANIFEST.json")
+    except Exception as error:
+        return str(error)
+    found = _digests(path)
+    for name in sorted(manifest.keys() | found.keys()):
+        if name not in found:
+            return f"{name} is missing"
+        if manifest.get(name) != found[name]:
+            return f"{name} has changed"
+    return None
+
+
+def _digests(path: Path) -> dict[str, str]:
+    files = sorted(p for p in path.rglob("*") if p.is_file() and p.name != "MANIFEST.json")
+    return {str(p.relative_to(path)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def by_path(state: Any) -> dict[str, np.ndarray]:
+    """Name each array by its path, so that the files need no class of optax to be read."""
+    return {name: np.asarray(leaf) for name, leaf in _paths(state)}
+
+
+def by_structure(stored: dict[str, np.ndarray], like: Any) -> Any:
+    """Return arrays that are named by path in the structure of `like`; ValueError where one does not fit."""
+    leaves = []
+    for name, leaf in _paths(like):
+        array = np.asarray(stored[name])
+        if array.shape != leaf.shape or array.dtype != leaf.dtype:
+            raise ValueError(f"{name}: stored {array.dtype}{array.shape}, needed {leaf.dtype}{leaf.shape}")
+        leaves.append(array)
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _paths(state: Any) -> Iterator[tuple[str, Any]]:
+    for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
+        yield jax.tree_util.keystr(path, simple=True, separator="/"), leaf
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        return checkpointer.restore(path.absolute() / "state")

@@ -1,0 +1,34 @@
+"""The errors that a user sees: one line each, with the exit code on the class."""
+
+
+class SqzxError(Exception):
+    """Something went wrong that one line explains; the command line prints it and exits."""
+
+    exit_code = 1
+
+
+class InputError(SqzxError):
+    """The input was wrong: the line names the file, the key, what was found and the fix."""
+
+    exit_code = 2
+
+
+class ArchitectureError(InputError):
+    """A well-typed configuration that describes no network: a width of 0, a map that shrank to nothing.
+
+    A single network is refused with it; in a study such a point is skipped with this reason.
+    """
+
+
+class MissingDataError(InputError):
+    """A data set that is not on this machine; the line holds the command that prepares it."""
+
+
+class NonFiniteError(SqzxError):
+    """Training met NaN or infinity; the trial stops, and has no accuracy."""
+
+
+class Interrupted(SqzxError):
+    """A trial or a study was asked to stop, and did so after saving its state."""
+
+    exit_code = 130

@@ -1,0 +1,53 @@
+"""Scores of a network on a split: top-1, top-5 and loss, from logits."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Scores(NamedTuple):
+    """Mean scores over a split. `top5` is None where 5 guesses could not miss (5 classes or fewer)."""
+
+    top1: float
+    top5: float | None
+    loss: float
+
+    def named(self, prefix: str) -> dict[str, float | None]:
+        """Return the scores as {"val_top1": ..., "val_top5": ..., "val_loss": ...} for the prefix "val"."""
+        return {f"{prefix}_{name}": value for name, value in self._asdict().items()}
+
+
+def score(logits: np.ndarray, labels: np.ndarray) -> Scores:
+    """Score logits (n, classes) against labels (n,).
+
+    Equal logits rank by class number, as `argmax` ranks them, so a network that says nothing (all
+    logits 0) scores what always naming class 0 scores, not 100 %.
+    """
+    own = np.take_along_axis(logits, labels[:, None], axis=1)
+    earlier = np.arange(logits.shape[1]) < labels[:, None]
+    rank = ((logits > own) | ((logits == own) & earlier)).sum(axis=1)
+    double = logits.astype(np.float64)
+    shifted = double - double.max(axis=1, keepdims=True)
+    loss = np.log(np.exp(shifted).sum(axis=1)) - np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]
+    return Scores(
+        top1=float((rank == 0).mean()),
+        top5=float((rank < 5).mean()) if logits.shape[1] > 5 else None,
+        loss=float(loss.mean()),
+    )
+
+
+def logits_of(
+    predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int
+) -> np.ndarray:
+    """Return the logits (n, classes) of images (n, h, w, c); `predict` always gets `batch_size` of them.
+
+    The last batch is filled up with black images, whose logits are dropped: every image counts.
+    """
+    parts = []
+    for start in range(0, len(images), batch_size):
+        batch = np.asarray(images[start : start + batch_size])
+        missing = batch_size - len(batch)
+        full = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)))
+        parts.append(np.asarray(predict(full))[: len(batch)])
+    return np.concatenate(parts)

@@ -1,0 +1,72 @@
+"""Convolution and max pooling as this machine computes them fastest; the functions stay the plain ones.
+
+XLA's CPU backend runs a matrix product near its peak, and a small convolution or the backward pass of
+`reduce_window` far from it. So on a CPU a 1x1 convolution is one matrix product, a small 3x3 convolution is
+nine shifted copies and one product, and a max pooling is the maximum of strided slices. `benchmarks/step.py`
+measures it against the plain operations. On accelerators the library's own convolutions are left alone.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from sqzx.counting import POOL_SIZE, POOL_STRIDE, pooled_size
+
+
+def convolve(
+    x: Array,
+    kernel: Array,
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    **plain: object,
+) -> Array:
+    """Convolve maps (batch, height, width, in) with a kernel (k, k, in, out).
+
+    Takes the place of `jax.lax.conv_general_dilated` inside `flax.nnx.Conv`, and equals it to float
+    tolerance.
+    """
+    size = kernel.shape[:2]
+    if jax.default_backend() == "cpu" and tuple(strides) == (1, 1) and not isinstance(padding, str):
+        if size == (1, 1):
+            return _padded(x, padding) @ kernel[0, 0]
+        if size == (3, 3) and kernel.shape[2] > 1:
+            return _product_of_shifts(_padded(x, padding), kernel)
+    return lax.conv_general_dilated(x, kernel, strides, padding, **plain)  # type: ignore[arg-type]
+
+
+def max_pool(x: Array, rounding: Literal["ceil", "floor"]) -> Array:
+    """Pool maps (batch, height, width, channels) by 3x3/2 without padding; see `counting.pooled_size`.
+
+    Where values tie, each maximum of two shares its gradient equally between them; `reduce_window`
+    gives all of it to the first. Both are subgradients.
+    """
+    for axis in (1, 2):
+        out = pooled_size(x.shape[axis], rounding)
+        reach = POOL_SIZE + (out - 1) * POOL_STRIDE
+        # The last window of "ceil" hangs over the edge, over nothing that could be a maximum.
+        edge = [(0, 0)] * 4
+        edge[axis] = (0, max(0, reach - x.shape[axis]))
+        full = jnp.pad(x, edge, constant_values=-jnp.inf)
+        shifts = [
+            lax.slice_in_dim(full, start, start + (out - 1) * POOL_STRIDE + 1, POOL_STRIDE, axis)
+            for start in range(POOL_SIZE)
+        ]
+        x = jnp.maximum(jnp.maximum(shifts[0], shifts[1]), shifts[2])
+    return x
+
+
+def _padded(x: Array, padding: Sequence[tuple[int, int]]) -> Array:
+    if all(tuple(side) == (0, 0) for side in padding):
+        return x
+    return jnp.pad(x, [(0, 0), *padding, (0, 0)])
+
+
+def _product_of_shifts(x: Array, kernel: Array) -> Array:
+    """Lay the taps of each pixel side by side in the channels ("im2col") and multiply once."""
+    rows, columns = kernel.shape[:2]
+    height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
+    taps = [x[:, i : i + height, j : j + width] for i in range(rows) for j in range(columns)]
+    return jnp.concatenate(taps, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])

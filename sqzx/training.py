@@ -1,0 +1,306 @@
+"""Training of one trial, from its configuration to the numbers and files of its folder.
+
+The loop reads from top to bottom in `train`. It may be stopped between any two steps and goes on from its
+newest checkpoint to the same parameters, metrics and predictions, bit for bit, that it would have reached
+uncut (on the same number of cores): every random stream depends on the seed, its name and the step alone.
+"""
+
+import json
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from sqzx import checkpoints
+from sqzx.batches import batch_size, epoch_batches, steps_per_epoch
+from sqzx.config import TrialConfig
+from sqzx.counting import count
+from sqzx.data.splits import Split, Splits, load_splits
+from sqzx.errors import InputError, Interrupted, NonFiniteError
+from sqzx.evaluation import Scores, logits_of, score
+from sqzx.files import write_json, write_text, write_whole
+from sqzx.network import Apply, Parameters, functional
+from sqzx.optimizer import make_optimizer, schedule
+from sqzx.streams import key_data
+from sqzx.trial import TrialFolder
+
+EVALUATION_BATCH = 256
+CHECKPOINT_SECONDS = 15.0
+"""The time between two checkpoints: what a crash costs at most. Saving takes about 0.1 s."""
+STEPS_PER_FLUSH = 100
+"""Losses wait on the device for so many steps, so that no step waits for the one before it."""
+
+
+class TrainState(NamedTuple):
+    """What a training step changes."""
+
+    parameters: Parameters
+    optimizer: Any
+
+
+class Programs(NamedTuple):
+    """The two compiled programs of a trial.
+
+    `step(state, images, labels, key, number) -> (state, loss, learning_rate)` and
+    `predict(parameters, images) -> logits`; images are uint8 (batch, h, w, c).
+    """
+
+    step: Callable[..., Any]
+    predict: Callable[..., Any]
+    evaluation_batch: int
+
+
+def train(
+    config: TrialConfig,
+    folder: TrialFolder,
+    *,
+    init_from: Path | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_fault: Callable[[str], None] = lambda fault: None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    started: float | None = None,
+) -> dict[str, Any]:
+    """Train the network of `config`, write its files into `folder` and return the content of `result.json`.
+
+    `init_from` is a trial folder whose parameters it starts from. `should_stop` is asked between steps;
+    where it says so, the state is saved and `Interrupted` raised. `on_fault` hears of damage that was
+    got round. `started` is the `time.monotonic()` at which the process began.
+
+    Raises `NonFiniteError` where a loss, or a logit of the validation set, is not finite.
+    """
+    started = time.monotonic() if started is None else started
+    splits = load_splits(
+        config.data.name,
+        validation_fraction=config.data.validation_fraction,
+        train_examples=config.data.train_examples,
+    )
+    per_epoch = steps_per_epoch(config.train.batch_size, len(splits.train.labels))
+    size = batch_size(config.train.batch_size, len(splits.train.labels))
+    total = per_epoch * config.train.epochs
+
+    apply, parameters = functional(config.model, config.data.image_shape[2], config.seed)
+    if init_from is not None:
+        parameters = load_parameters(init_from, parameters)
+    optimizer = make_optimizer(config.train, total)
+    fresh = TrainState(parameters, jax.tree.map(np.asarray, optimizer.init(parameters)))
+    step, state, progress, faults = checkpoints.restore(folder.checkpoints, fresh)
+    for fault in faults:
+        on_fault(fault)
+    metrics = MetricsLog(folder, step)
+    start_seconds = time.monotonic() - started
+
+    clock = time.monotonic()
+    programs = compile_programs(config, apply, optimizer, splits, state, size, total)
+    compile_seconds = time.monotonic() - clock
+    key = key_data(config.seed, "dropout")
+    step_seconds, train_seconds = progress.get("step_seconds", 0.0), progress.get("train_seconds", 0.0)
+    saved = clock = time.monotonic()
+
+    def save() -> None:
+        metrics.flush()
+        so_far = {"step_seconds": step_seconds, "train_seconds": train_seconds + time.monotonic() - clock}
+        checkpoints.save(folder.checkpoints, step, state, so_far)
+
+    def save_if_due() -> None:
+        nonlocal saved
+        stop = should_stop()
+        if stop or time.monotonic() - saved > checkpoint_seconds:
+            save()
+            saved = time.monotonic()
+        if stop:
+            raise Interrupted(f"stopped at step {step} of {total}")
+
+    for epoch in range(step // per_epoch, config.train.epochs):
+        begun = time.monotonic()
+        done = step % per_epoch
+        for images, labels in epoch_batches(
+            splits.train, config.data, size, seed=config.seed, epoch=epoch, first=done
+        ):
+            state, loss, rate = programs.step(state, images, labels, key, np.int32(step))
+            step += 1
+            metrics.train(step, epoch, loss, rate)
+            if step % per_epoch:  # a checkpoint at the end of an epoch comes after its validation
+                save_if_due()
+        metrics.flush()
+        step_seconds += time.monotonic() - begun
+        scores, learned = validate(programs, state.parameters, splits.validation, step)
+        metrics.validation(step, epoch, scores)
+        print(f"epoch {epoch + 1}/{config.train.epochs}: {_told(scores, learned)}", flush=True)
+        save_if_due()
+    if step not in checkpoints.steps(folder.checkpoints):
+        save()
+    train_seconds += time.monotonic() - clock
+
+    scores, learned = validate(programs, state.parameters, splits.validation, step)
+    test_logits = _logits(programs, state.parameters, splits.test)
+    _write_predictions(folder, test_logits, splits.test.labels)
+    network = count(config.model, config.data.image_shape)
+    result = {
+        **scores.named("val"),
+        **score(test_logits, splits.test.labels).named("test"),
+        "learned": learned,
+        "params": network.params,
+        "macs": network.macs,
+        "bytes_fp32": network.bytes_fp32,
+        "peak_activations": network.peak_activations,
+        "epochs": config.train.epochs,
+        "steps": step,
+        "train_examples": len(splits.train.labels),
+        "validation_examples": len(splits.validation.labels),
+        "test_examples": len(splits.test.labels),
+        "data_fingerprint": splits.info.fingerprint,
+        "start_seconds": start_seconds,
+        "compile_seconds": compile_seconds,
+        "train_seconds": train_seconds,
+        "images_per_second": total * size / step_seconds,
+        "peak_memory_mb": peak_memory_mb(),
+    }
+    write_json(folder.result_file, result)
+    return result
+
+
+def compile_programs(
+    config: TrialConfig,
+    apply: Apply,
+    optimizer: optax.GradientTransformation,
+    splits: Splits,
+    state: TrainState,
+    size: int,
+    total: int,
+) -> Programs:
+    """Compile the training step for batches of `size` and the prediction, ahead of time.
+
+    A compiled program refuses other shapes, so nothing can recompile unseen. The seed comes in as an
+    argument only: all seeds of a configuration share one entry of the compilation cache.
+    """
+    rate_at = schedule(config.train, total)
+
+    def normalised(images: Array) -> Array:
+        return (images.astype(jnp.float32) / 255 - splits.mean) / splits.std
+
+    def train_step(
+        state: TrainState, images: Array, labels: Array, key: Array, number: Array
+    ) -> tuple[TrainState, Array, Array]:
+        dropout_key = jax.random.fold_in(jax.random.wrap_key_data(key), number)
+
+        def loss_of(parameters: Parameters) -> Array:
+            logits = apply(parameters, normalised(images), dropout_key)
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+        loss, gradients = jax.value_and_grad(loss_of)(state.parameters)
+        updates, moments = optimizer.update(gradients, state.optimizer, state.parameters)
+        return TrainState(optax.apply_updates(state.parameters, updates), moments), loss, rate_at(number)
+
+    def predict(parameters: Parameters, images: Array) -> Array:
+        return apply(parameters, normalised(images))
+
+    def shaped(array: np.ndarray, n: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((n, *array.shape[1:]), array.dtype)
+
+    images, labels = splits.train.images, splits.train.labels
+    evaluation_batch = min(EVALUATION_BATCH, len(splits.validation.labels))
+    return Programs(
+        step=jax.jit(train_step, donate_argnums=0)
+        .lower(state, shaped(images, size), shaped(labels, size), key_data(0), np.int32(0))
+        .compile(),
+        predict=jax.jit(predict).lower(state.parameters, shaped(images, evaluation_batch)).compile(),
+        evaluation_batch=evaluation_batch,
+    )
+
+
+def validate(programs: Programs, parameters: Parameters, split: Split, step: int) -> tuple[Scores, bool]:
+    """Return the scores on a split, and whether the network says anything (not all logits are 0)."""
+    logits = _logits(programs, parameters, split)
+    if not np.isfinite(logits).all():
+        raise NonFiniteError(f"logits of the validation set are not finite after step {step}")
+    return score(logits, split.labels), bool(logits.any())
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one line a step and an epoch, each step once, in order.
+
+    Opened at `step`, it drops the lines of later steps, which a crash left behind.
+    """
+
+    def __init__(self, folder: TrialFolder, step: int):
+        kept = [line for line in folder.read_metrics() if line["step"] <= step]
+        write_text(folder.metrics_file, "".join(map(_line, kept)))
+        self._path = folder.metrics_file
+        self._waiting: list[tuple[int, int, Any, Any]] = []
+
+    def train(self, step: int, epoch: int, loss: Array, rate: Array) -> None:
+        """Take the loss and learning rate of a step, still on the device."""
+        self._waiting.append((step, epoch, loss, rate))
+        if len(self._waiting) == STEPS_PER_FLUSH:
+            self.flush()
+
+    def validation(self, step: int, epoch: int, scores: Scores) -> None:
+        """Write the scores at the end of an epoch."""
+        self._append([{"step": step, "kind": "validation", "epoch": epoch, **scores.named("val")}])
+
+    def flush(self) -> None:
+        """Write what waits; a loss that is not finite is written as null and raises `NonFiniteError`."""
+        fetched, self._waiting = jax.device_get(self._waiting), []
+        lines, bad = [], None
+        for step, epoch, loss, rate in fetched:
+            value: float | None = float(loss)
+            if not math.isfinite(loss):
+                bad, value = bad or step, None
+            lines.append(
+                {"step": step, "kind": "train", "epoch": epoch, "loss": value, "learning_rate": float(rate)}
+            )
+        self._append(lines)
+        if bad:
+            raise NonFiniteError(f"the loss is not finite at step {bad}")
+
+    def _append(self, lines: list[dict[str, Any]]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write("".join(map(_line, lines)))
+
+
+def load_parameters(path: Path, like: Parameters) -> Parameters:
+    """Return the parameters of a trial folder's newest checkpoint, for a network shaped as `like`."""
+    stored = checkpoints.restore_parameters(TrialFolder(path).checkpoints)
+    needed = checkpoints.by_path(like)
+    for name in sorted(stored.keys() | needed.keys()):
+        theirs, ours = (tree[name].shape if name in tree else "none" for tree in (stored, needed))
+        if theirs != ours:
+            raise InputError(f"{path}: {name}: shape {theirs} there, {ours} in this network")
+    return checkpoints.by_structure(stored, like)
+
+
+def peak_memory_mb() -> float:
+    """Return the largest resident size of this process so far, in MB (1e6 bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def _logits(programs: Programs, parameters: Parameters, split: Split) -> np.ndarray:
+    return logits_of(
+        lambda images: programs.predict(parameters, images), split.images, programs.evaluation_batch
+    )
+
+
+def _write_predictions(folder: TrialFolder, logits: np.ndarray, labels: np.ndarray) -> None:
+    write_whole(
+        folder.predictions_file,
+        lambda file: np.savez_compressed(file, test_logits=logits, test_labels=labels),
+    )
+
+
+def _line(metrics: dict[str, Any]) -> str:
+    return json.dumps(metrics, allow_nan=False) + "\n"
+
+
+def _told(scores: Scores, learned: bool) -> str:
+    silent = "" if learned else "; NOT LEARNING: all logits are 0"
+    return f"validation loss {scores.loss:.4f}, top-1 {scores.top1:.4f}{silent}"

@@ -1,0 +1,171 @@
+"""A trial's folder: the names of its files, and its status as a value.
+
+    config.json       the resolved configuration
+    status.json       what became of it, and where it came from: attempts, process, host, versions
+    metrics.jsonl     one line a step (`kind` "train") and an epoch (`kind` "validation")
+    result.json       the numbers of a finished trial
+    predictions.npz   the logits on the test set
+    checkpoint/       the newest states, one folder a step
+    log.txt           what the process printed
+
+Every file is written whole and renamed into place but `log.txt` and `metrics.jsonl`, which grow.
+"""
+
+import dataclasses
+import datetime
+import json
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from sqzx.config import TrialConfig, from_settings, read_settings
+from sqzx.files import read_json, write_json
+
+State = Literal["pending", "running", "done", "failed", "timed_out", "interrupted", "censored", "removed"]
+STATES: tuple[State, ...] = State.__args__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """What became of a trial. `reason` is one line; `provenance` says what ran it."""
+
+    status: State = "pending"
+    reason: str | None = None
+    attempts: int = 0
+    host: str | None = None
+    pid: int | None = None
+    process_start: str | None = None  # tells a process from a later one with the same number
+    started_time: str | None = None
+    ended_time: str | None = None
+    faults: tuple[str, ...] = ()  # what went wrong and was mended, such as a damaged checkpoint
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def but(self, **changes: Any) -> "Status":
+        """Return this status with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """The paths of one trial, and the reading and writing of its small files."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The folder's name; inside a study it is the hash of the configuration."""
+        return self.path.name
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.json"
+
+    @property
+    def status_file(self) -> Path:
+        """What became of the trial."""
+        return self.path / "status.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def result_file(self) -> Path:
+        """The numbers of a finished trial."""
+        return self.path / "result.json"
+
+    @property
+    def predictions_file(self) -> Path:
+        """`test_logits` (n, classes) float32 and `test_labels` (n,) int32."""
+        return self.path / "predictions.npz"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the states."""
+        return self.path / "checkpoint"
+
+    @property
+    def log_file(self) -> Path:
+        """What the trial's process printed, all attempts."""
+        return self.path / "log.txt"
+
+    @property
+    def claim_file(self) -> Path:
+        """Locked by the one process that may write here."""
+        return self.path / ".claim"
+
+    def write_config(self, config: TrialConfig) -> None:
+        """Write `config.json`."""
+        write_json(self.config_file, config.to_json())
+
+    def read_config(self) -> TrialConfig:
+        """Read `config.json`; a missing or foreign file is an `InputError`."""
+        return from_settings(read_settings(self.config_file))
+
+    def write_status(self, status: Status) -> None:
+        """Write `status.json`."""
+        write_json(self.status_file, dataclasses.asdict(status))
+
+    def read_status(self) -> Status:
+        """Read `status.json`. Without one the trial is pending; a dead process's "running" is "interrupted"."""
+        if not self.status_file.exists():
+            return Status()
+        raw = read_json(self.status_file)
+        status = Status(**(raw | {"faults": tuple(raw["faults"])}))
+        if status.status == "running" and not _lives(status):
+            return status.but(status="interrupted", reason="its process ended without a word")
+        return status
+
+    def read_result(self) -> dict[str, Any] | None:
+        """Read `result.json`, or return None where the trial has none."""
+        return read_json(self.result_file) if self.result_file.exists() else None
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Read `metrics.jsonl`; a last line that is still being written is left out."""
+        if not self.metrics_file.exists():
+            return []
+        whole, _, _ = self.metrics_file.read_text(encoding="utf-8").rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def log_tail(self, lines: int = 20) -> list[str]:
+        """Return the last lines of the log."""
+        if not self.log_file.exists():
+            return []
+        return self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+
+
+def now() -> str:
+    """Return the time in UTC, to the second, as status files have it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def process_start(pid: int) -> str | None:
+    """Return when a local process started, in the kernel's ticks, or None if there is no such process.
+
+    Where there is no /proc (macOS) a living process is "alive": its number alone tells it.
+    """
+    try:
+        # Field 22, counted after the command's name, which may hold spaces and parentheses.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] == "Z" else fields[19]
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "alive"
+
+
+def _lives(status: Status) -> bool:
+    """Whether the process of a running trial is there. Of another host's process nobody can say: it counts."""
+    if status.host != socket.gethostname() or status.pid is None:
+        return True
+    return process_start(status.pid) == status.process_start

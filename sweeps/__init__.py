@@ -1,0 +1,1 @@
+"""Many networks: enumerate a study, price it, run it, resume it."""

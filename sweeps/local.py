@@ -1,0 +1,98 @@
+"""Worker processes on this machine: one a trial, each on a core of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqzx.attempt import ClaimedElsewhere
+from sqzx.compilation import keep_memory, use_compilation_cache
+from sqzx.provenance import COMMAND_VARIABLE, command_text
+from sqzx.trial import Status, TrialFolder, now
+from sweeps.plan import PlannedTrial
+
+
+@dataclass
+class Worker:
+    """A running trial. `killed_as` is the status for which it was killed by us, with the reason."""
+
+    trial: PlannedTrial
+    folder: TrialFolder
+    core: int
+    process: subprocess.Popen[bytes]
+    started: float = field(default_factory=time.monotonic)
+    asked: float | None = None
+    killed_as: Status | None = None
+
+    def ask_to_stop(self) -> None:
+        """Ask the trial to save its state and end."""
+        self.asked = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+
+    def kill(self, status: Status) -> None:
+        """End the process at once; the trial gets the state and reason of `status`."""
+        self.killed_as = status
+        self.process.kill()
+
+    def outcome(self) -> Status | None:
+        """Return what became of an ended trial, writing it where the worker could not; None if it never began.
+
+        A worker that ends on its own terms leaves a status with its own number and an end.
+        """
+        code = self.process.returncode
+        if code == ClaimedElsewhere.exit_code:
+            return None
+        status = self.folder.read_status()
+        if status.pid == self.process.pid and status.ended_time is not None:
+            return status
+        status = status.but(ended_time=now())
+        if self.killed_as is not None:
+            status = status.but(status=self.killed_as.status, reason=self.killed_as.reason)
+        else:
+            status = status.but(status="failed", reason=self._cause(code))
+        self.folder.write_status(status)
+        return status
+
+    def _cause(self, code: int) -> str:
+        if code < 0:
+            name = signal.Signals(-code).name
+            memory = " (out of memory?)" if name == "SIGKILL" else ""
+            return f"its process was ended by {name}{memory}"
+        last = next((line for line in reversed(self.folder.log_tail()) if line.strip()), "")
+        return f"its process ended with exit code {code}: {last}".removesuffix(": ")
+
+
+def worker_environment(out: Path) -> dict[str, str]:
+    """Return the environment of a study's workers: shared compiled programs, memory that is kept."""
+    environment = dict(os.environ)
+    use_compilation_cache(environment, out / "cache")
+    keep_memory(environment)
+    environment[COMMAND_VARIABLE] = command_text(sys.argv)
+    environment["PYTHONUNBUFFERED"] = "1"
+    return environment
+
+
+def start(trial: PlannedTrial, folder: TrialFolder, core: int, environment: dict[str, str]) -> Worker:
+    """Start a trial's process on a core.
+
+    Call it from the main thread: the death signal of Linux, by which a worker ends with its runner, is
+    tied to the thread that started it. The process leads a session of its own, so that the terminal's
+    Ctrl-C reaches the runner alone, which then stops the workers in order.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    if not folder.config_file.exists():
+        folder.write_config(trial.config)
+    command = [sys.executable, "-m", "sweeps.worker", str(folder.path.absolute()), str(core), str(os.getpid())]
+    with folder.log_file.open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+    return Worker(trial, folder, core, process)

@@ -1,0 +1,177 @@
+"""Run what is missing of a study, one process a trial, as many at once as there are cores.
+
+A run reads the plan, starts what is neither done nor failed, and writes nothing but trial folders and the
+frozen study file. It may be killed at any moment: the next run goes on from the folders.
+"""
+
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sqzx.data.store import load_arrays
+from sqzx.errors import InputError
+from sqzx.files import write_text
+from sqzx.provenance import available_cores
+from sqzx.trial import Status
+from sweeps import local
+from sweeps.plan import Plan, PlannedTrial, plan_folder, plan_study, study_file, trial_folder
+from sweeps.study import Study, read_study
+from sweeps.view import View
+
+RUNNABLE = ("pending", "interrupted")
+"""What a run starts. A running trial is another runner's; a failed one runs again only when asked."""
+FAILED = ("failed", "timed_out")
+POLL_SECONDS = 0.05
+RECHECK_SECONDS = 1.0
+GRACE_SECONDS = 8.0
+"""How long an asked worker may take to save and end: a compilation cannot be broken off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How to run a study; no part of any trial's identity.
+
+    `workers` at once (default: one a core), `time_limit` seconds for each attempt at a trial, and whether
+    the first failure ends the run.
+    """
+
+    workers: int | None = None
+    time_limit: float | None = None
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The plan after a run, and whether the run was stopped by a signal."""
+
+    plan: Plan
+    stopped: bool
+
+    @property
+    def exit_code(self) -> int:
+        """130 after a stop, 1 where a trial of the study has failed (in this run or before), else 0."""
+        if self.stopped:
+            return 130
+        return int(any(trial.status.status in FAILED for trial in self.plan.trials))
+
+
+def run(study: Study, out: Path, options: RunOptions, view: View) -> Outcome:
+    """Run what is missing of `study` in the folder `out`."""
+    freeze(study, out)
+    return _run(plan_study(study, out), out, options, view)
+
+
+def retry(out: Path, options: RunOptions, view: View) -> Outcome:
+    """Mark the failed trials of a study's folder as pending, and run what is missing."""
+    for trial in plan_folder(out).trials:
+        if trial.status.status in FAILED:
+            trial_folder(out, trial.id).write_status(trial.status.but(status="pending", reason=None))
+    return _run(plan_folder(out), out, options, view)
+
+
+def freeze(study: Study, out: Path) -> None:
+    """Keep the study file in its folder, after checking that the folder is this study's or new."""
+    plan_study(study)  # a study that cannot run leaves no trace
+    if out.exists() and any(out.iterdir()):
+        other = read_study(study_file(out)).name
+        if other != study.name:
+            raise InputError(f"{out}: holds the study {other!r}, not {study.name!r}; choose another --out")
+    for name in {trial.config.data.name for trial in plan_study(study).trials}:
+        load_arrays(name)  # missing data is an error of the whole run
+    write_text(out / "study.toml", study.text)
+
+
+def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
+    statuses = {trial.id: trial.status for trial in plan.trials}
+    cores = available_cores()
+    slots = [cores[i % len(cores)] for i in range(options.workers or len(cores))]
+    # All configurations with their first seed, then the second: each compiles once, in one process, and an
+    # unfinished study has something to say about every point.
+    waiting = sorted((t for t in plan.trials if t.status.status in RUNNABLE), key=lambda t: t.config.seed)
+    elsewhere = deque(t for t in plan.trials if t.status.status == "running")
+    queue = deque(waiting)
+    running: list[local.Worker] = []
+    environment = local.worker_environment(out)
+    failing = False
+    checked = time.monotonic()
+
+    with _stop_requests() as requests, view:
+        view.planned(plan)
+        while queue or running or elsewhere:
+            stopping = requests() > 0 or (failing and options.fail_fast)
+            if stopping:
+                queue.clear()
+                elsewhere.clear()
+                _stop(running, at_once=requests() > 1)
+            for worker in [w for w in running if w.process.poll() is not None]:
+                running.remove(worker)
+                slots.append(worker.core)
+                status = worker.outcome()
+                if status is None:
+                    elsewhere.append(worker.trial)
+                    continue
+                statuses[worker.trial.id] = status
+                failing |= status.status in FAILED
+                view.ended(worker, status)
+            while slots and queue:
+                trial = queue.popleft()
+                worker = local.start(trial, trial_folder(out, trial.id), slots.pop(0), environment)
+                running.append(worker)
+                view.started(worker)
+            if elsewhere and time.monotonic() - checked > RECHECK_SECONDS:
+                checked = time.monotonic()
+                _look_elsewhere(elsewhere, queue, statuses, out)
+            if options.time_limit is not None:
+                _enforce(options.time_limit, running)
+            view.tick(running)
+            time.sleep(POLL_SECONDS)
+    ended = replace(plan, trials=tuple(replace(t, status=statuses[t.id]) for t in plan.trials))
+    view.summary(ended, out)
+    return Outcome(ended, stopped=requests() > 0)
+
+
+def _look_elsewhere(
+    elsewhere: deque[PlannedTrial], queue: deque[PlannedTrial], statuses: dict[str, Status], out: Path
+) -> None:
+    """See what became of the trials of other runners; those that they left unfinished are ours."""
+    for _ in range(len(elsewhere)):
+        trial = elsewhere.popleft()
+        status = statuses[trial.id] = trial_folder(out, trial.id).read_status()
+        if status.status == "running":
+            elsewhere.append(trial)
+        elif status.status in RUNNABLE:
+            queue.append(trial)
+
+
+def _stop(running: list[local.Worker], *, at_once: bool) -> None:
+    """Ask the workers to save and end; kill those that were asked long ago, or all of them `at_once`."""
+    for worker in running:
+        if worker.asked is None and not at_once:
+            worker.ask_to_stop()
+        elif at_once or time.monotonic() - worker.asked > GRACE_SECONDS:
+            worker.kill(Status(status="interrupted", reason="stopped without saving its state"))
+
+
+def _enforce(limit: float, running: list[local.Worker]) -> None:
+    for worker in running:
+        if time.monotonic() - worker.started > limit and worker.killed_as is None:
+            worker.kill(Status(status="timed_out", reason=f"took longer than the time limit of {limit:g} s"))
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], int]]:
+    """Count the requests to stop (Ctrl-C, SIGTERM, a closed terminal) instead of dying of them."""
+    received: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield lambda: len(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

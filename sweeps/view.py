@@ -1,0 +1,251 @@
+"""What a run shows: a live view on a terminal, one plain line an event elsewhere."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+
+from sqzx.trial import Status, TrialFolder
+from sweeps.plan import Plan
+
+if TYPE_CHECKING:
+    from sweeps.local import Worker
+
+REFRESH_SECONDS = 0.5
+TAIL_BYTES = 64 * 1024
+
+
+class View(Protocol):
+    """What a run tells as it goes."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+    def planned(self, plan: Plan) -> None:
+        """Take the plan before anything starts."""
+
+    def started(self, worker: "Worker") -> None:
+        """Take a trial that has just started."""
+
+    def ended(self, worker: "Worker", status: Status) -> None:
+        """Take a trial that has just ended."""
+
+    def tick(self, running: "Sequence[Worker]") -> None:
+        """Take the running trials, many times a second."""
+
+    def summary(self, plan: Plan, out: Path) -> None:
+        """Take the plan after the run."""
+
+
+def view_for_output() -> View:
+    """Return the view that fits standard output."""
+    return LiveView() if sys.stdout.isatty() else PlainView()
+
+
+class Progress(NamedTuple):
+    """How far a running trial is, from the last lines of its metrics; None is not known yet."""
+
+    epoch: int | None
+    epochs: int
+    loss: float | None
+    val_top1: float | None
+    seconds_left: float | None
+
+
+def progress(folder: TrialFolder, epochs: int, elapsed: float) -> Progress:
+    """Return how far a trial is after `elapsed` seconds of this attempt."""
+    lines = _last_lines(folder.metrics_file)
+    train = next((x for x in reversed(lines) if x["kind"] == "train"), None)
+    validation = next((x for x in reversed(lines) if x["kind"] == "validation"), None)
+    done = validation["epoch"] + 1 if validation else 0
+    return Progress(
+        epoch=train["epoch"] + 1 if train else None,
+        epochs=epochs,
+        loss=train["loss"] if train else None,
+        val_top1=validation["val_top1"] if validation else None,
+        seconds_left=elapsed / done * (epochs - done) if done else None,
+    )
+
+
+def _last_lines(path: Path) -> list[dict[str, Any]]:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - TAIL_BYTES))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return []
+    # The first may be cut by the window, the last by its writer.
+    return [json.loads(line) for line in lines[1 if size > TAIL_BYTES else 0 : -1]]
+
+
+def duration(seconds: float | None) -> str:
+    """Return a length of time as a person says it: 8 s, 3 min 05 s, 2 h 10 min."""
+    if seconds is None:
+        return "?"
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"
+
+
+def outcome_text(worker: "Worker", status: Status) -> str:
+    """Return what became of a trial in a few words: its accuracy, or the reason that it has none."""
+    if status.status != "done":
+        return status.reason or ""
+    result = worker.folder.read_result() or {}
+    silent = "" if result["learned"] else "  NOT LEARNING (all logits 0)"
+    return f"validation top-1 {result['val_top1']:.4f}{silent}"
+
+
+def summary_text(plan: Plan, out: Path) -> str:
+    """Return the last line of a run: the counts, and what to do next where something failed."""
+    counts = ", ".join(f"{n} {state}" for state, n in plan.counts().items() if n)
+    text = f"{plan.study.name}: {counts}"
+    if plan.skipped:
+        text += f"; {len(plan.skipped)} points skipped"
+    if any(t.status.status in ("failed", "timed_out") for t in plan.trials):
+        text += f"\nrun the failed ones again with: sqzx sweep retry {out}"
+    return text
+
+
+class PlainView:
+    """One line an event; no control codes, so a pipe or a log file can hold it."""
+
+    def __enter__(self) -> Self:
+        """Start without ceremony."""
+        self._total = self._done = 0
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End without ceremony."""
+
+    def planned(self, plan: Plan) -> None:
+        """Say how much there is to do."""
+        counts = plan.counts()
+        self._total, self._done = len(plan.trials) - counts["removed"], counts["done"]
+        _say(f"{plan.study.name}: {self._total} trials, {counts['done']} done before")
+        for skipped in plan.skipped:
+            _say(f"skipped  {skipped.sweep}: {skipped.reason}")
+
+    def started(self, worker: "Worker") -> None:
+        """Say that a trial has started."""
+        _say(f"started  {_label(worker)}")
+
+    def ended(self, worker: "Worker", status: Status) -> None:
+        """Say what became of a trial."""
+        self._done += status.status == "done"
+        took = duration(time.monotonic() - worker.started)
+        _say(f"{status.status:<8} {_label(worker)}  {outcome_text(worker, status)}  ({took}) "
+             f"[{self._done}/{self._total}]")  # fmt: skip
+
+    def tick(self, running: "Sequence[Worker]") -> None:
+        """Say nothing."""
+
+    def summary(self, plan: Plan, out: Path) -> None:
+        """Say the counts."""
+        _say(summary_text(plan, out))
+
+
+class LiveView:
+    """A bar for the study, a line a running trial, and a line that stays for each ended one that failed."""
+
+    def __enter__(self) -> Self:
+        """Take over the bottom of the terminal."""
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console()
+        self._live = Live(console=self._console, auto_refresh=False)
+        self._live.start()
+        self._drawn, self._begun, self._ended_here = 0.0, time.monotonic(), 0
+        self._counts: dict[str, int] = {}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Give the terminal back."""
+        self._live.stop()
+
+    def planned(self, plan: Plan) -> None:
+        """Take the counts to start from."""
+        self._plan, self._counts = plan, plan.counts()
+        self._total = len(plan.trials) - self._counts["removed"]
+
+    def started(self, worker: "Worker") -> None:
+        """Count a trial as running."""
+        self._counts[worker.trial.status.status] -= 1
+        self._counts["running"] += 1
+
+    def ended(self, worker: "Worker", status: Status) -> None:
+        """Count what became of a trial, and keep a line of each that went wrong."""
+        self._counts["running"] -= 1
+        self._counts[status.status] += 1
+        self._ended_here += 1
+        if status.status != "done":
+            from rich.text import Text
+
+            self._console.print(Text(f"{status.status} {_label(worker)}: {status.reason}", style="red"))
+
+    def tick(self, running: "Sequence[Worker]") -> None:
+        """Draw, twice a second."""
+        if time.monotonic() - self._drawn > REFRESH_SECONDS:
+            self._drawn = time.monotonic()
+            self._live.update(self._picture(running), refresh=True)
+
+    def summary(self, plan: Plan, out: Path) -> None:
+        """Say the counts."""
+        self._console.print(summary_text(plan, out), markup=False, highlight=False)
+
+    def _picture(self, running: "Sequence[Worker]") -> Any:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        settled = sum(self._counts[s] for s in ("done", "failed", "timed_out"))
+        elapsed = time.monotonic() - self._begun
+        waiting = self._total - settled
+        left = elapsed / self._ended_here * waiting if self._ended_here else None
+        head = Table.grid(padding=(0, 2))
+        head.add_row(
+            Text(self._plan.study.name, style="bold"),
+            ProgressBar(total=self._total, completed=settled, width=30),
+            f"{settled}/{self._total}",
+            Text(f"{self._counts['done']} done", style="green"),
+            Text(f"{settled - self._counts['done']} failed", style="red" if settled > self._counts["done"] else "dim"),
+            f"{duration(left)} left",
+        )
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for name, justify in (("running", "left"), ("seed", "right"), ("epoch", "right"), ("loss", "right"),
+                              ("val top-1", "right"), ("left", "right")):  # fmt: skip
+            table.add_column(name, justify=justify, header_style="dim")  # type: ignore[arg-type]
+        for worker in running:
+            config = worker.trial.config
+            now = progress(worker.folder, config.train.epochs, time.monotonic() - worker.started)
+            table.add_row(
+                Text(worker.trial.name),
+                str(config.seed),
+                "starting" if now.epoch is None else f"{now.epoch}/{now.epochs}",
+                _number(now.loss),
+                _number(now.val_top1),
+                duration(now.seconds_left),
+            )
+        return Group(head, table)
+
+
+def _label(worker: "Worker") -> str:
+    return f"{worker.trial.id}  {worker.trial.name}  seed {worker.trial.config.seed}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError:  # the reader of the pipe, or the terminal, has gone: the run goes on
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115

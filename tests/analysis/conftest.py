@@ -1,0 +1,122 @@
+"""Hand-made study folders: a study file, and trial folders as a run would have left them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sqzx.trial import Status
+from sweeps.plan import PlannedTrial, plan_study, trial_folder
+from sweeps.study import parse_study
+
+PAPER = """\
+schema = 1
+name = "paper on digits"
+seeds = 3
+
+[config]
+model.preset = "squeezenet_small"
+data.name = "digits"
+train.epochs = 40
+
+[[sweep]]
+name = "squeeze_ratio"
+set.model.pct_3x3 = 0.5
+grid.model.squeeze_ratio = [0.125, 0.25, 0.5, 0.75, 1.0]
+
+[[sweep]]
+name = "pct_3x3"
+set.model.squeeze_ratio = 0.5
+grid.model.pct_3x3 = [0.0625, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 0.9375]
+"""
+
+SMALL = """\
+schema = 1
+name = "small"
+seeds = 3
+
+[config]
+model.preset = "squeezenet_small"
+model.num_fires = 2
+model.pool_after = [1]
+
+[[sweep]]
+name = "squeeze_ratio"
+grid.model.squeeze_ratio = [0.25, 0.5]
+"""
+
+Outcome = Callable[[PlannedTrial], "dict[str, Any] | Status | None"]
+
+
+def accuracy(trial: PlannedTrial) -> float:
+    """A made-up test accuracy in the shape of real ones: a gain, then a plateau, and a spread over seeds."""
+    model = trial.config.model
+    base = 1 - 0.085 * (0.125 / model.squeeze_ratio) ** 0.7 - 0.03 * (0.0625 / model.pct_3x3) ** 0.8
+    spread = 0.004 + 0.016 * (0.125 / model.squeeze_ratio)
+    hits = round(360 * (base + spread * (0.0, 0.8, -0.7)[trial.config.seed % 3]))
+    return hits / 360
+
+
+def result(trial: PlannedTrial, **changes: Any) -> dict[str, Any]:
+    """The content of a `result.json`."""
+    top1 = accuracy(trial)
+    return {
+        "val_top1": round(137 * top1) / 137,
+        "val_top5": 0.99,
+        "test_top1": top1,
+        "test_top5": 0.995,
+        "val_loss": 0.2,
+        "test_loss": 0.25,
+        "params": trial.network.params,
+        "macs": trial.network.macs,
+        "bytes_fp32": trial.network.bytes_fp32,
+        "peak_activations": trial.network.peak_activations,
+        "steps": 800,
+        "epochs": 40,
+        "learned": True,
+        "train_seconds": 8.5,
+        "images_per_second": 6000.0,
+        "compile_seconds": 3.0,
+        "start_seconds": 2.0,
+        "peak_memory_mb": 600.0,
+        "train_examples": 1300,
+        "validation_examples": 137,
+        "test_examples": 360,
+        "data_fingerprint": "ab" * 32,
+    } | changes
+
+
+def write_trial(out: Path, trial: PlannedTrial, outcome: dict[str, Any] | Status | None) -> None:
+    """Leave a trial folder: a result makes it done, a status is taken as it is, None leaves it pending."""
+    import json
+
+    if outcome is None:
+        return
+    folder = trial_folder(out, trial.id)
+    folder.path.mkdir(parents=True)
+    folder.write_config(trial.config)
+    provenance = {
+        "python": "3.11.7",
+        "jax": "0.10.2",
+        "platform": "Linux x86_64",
+        "cores": 2,
+        "command": "sqzx sweep run study.toml",
+    }
+    times = {"started_time": "2026-11-25T10:00:00+00:00", "ended_time": "2026-11-25T10:00:14+00:00"}
+    status = outcome if isinstance(outcome, Status) else Status(status="done")
+    folder.write_status(status.but(attempts=1, host="laptop", provenance=provenance, **times))
+    if not isinstance(outcome, Status):
+        folder.result_file.write_text(json.dumps(outcome))
+        np.savez(folder.predictions_file, test_logits=np.zeros((2, 10), np.float32), test_labels=[0, 1])
+
+
+def make_study(out: Path, text: str = PAPER, outcome: Outcome = result) -> Path:
+    """Make a study folder; `outcome` says what became of each trial."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "study.toml").write_text(text, encoding="utf-8")
+    (out / "trials").mkdir(exist_ok=True)
+    for trial in plan_study(parse_study(text, "study.toml")).trials:
+        write_trial(out, trial, outcome(trial))
+    return out
