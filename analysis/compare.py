@@ -6,22 +6,18 @@ A side is one trial (its id, the beginning of its id, or the path of a trial's f
 or a configuration with all its seeds (its name in the plan, or settings that only it has).
 """
 
-import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from analysis.statistics import Difference, Estimate, mean_difference, mean_interval
-from analysis.table import ACCURACIES, left_out, load, scored
-from analysis.wording import count_text, percent, percent_interval, points, value_text
-from sqzx.config import TrialConfig, parse_assignment
+from analysis.statistics import Difference, Estimate
+from analysis.table import ACCURACIES
+from sqzx.config import TrialConfig
 from sqzx.counting import Network, count
-from sqzx.errors import InputError
 from sqzx.trial import TrialFolder
 from sweeps.plan import PlannedTrial, plan_folder, trial_folder
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    pass
 
 METRICS = {
     **ACCURACIES,

@@ -121,7 +121,7 @@ def round_sizes(low: float, high: float) -> list[float]:
     """Return round numbers in [low, high]: the coarsest of three ladders that has at least four of them."""
     found: list[float] = []
     for ladder in ((1, 10), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
-        found = sorted({m * 10.0**e for e in range(0, 13) for m in ladder if low <= m * 10.0**e <= high})
+        found = sorted({m * 10.0**e for e in range(13) for m in ladder if low <= m * 10.0**e <= high})
         if len(found) >= 4:
             break
     return found

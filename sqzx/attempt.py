@@ -6,7 +6,6 @@ This is the one place where exceptions become statuses. It serves `sqzx train` a
 import errno
 import os
 import socket
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,11 +51,12 @@ def attempt(
     started: float,
     init_from: Path | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = print,
 ) -> Status:
     """Train the trial in its claimed folder, or go on with it, and return what became of it.
 
-    A finished trial is left as it is. `started` is the `time.monotonic()` at which the process began.
-    Raises `InputError` where the folder holds another configuration.
+    A finished trial is left as it is. `started` is the `time.monotonic()` at which the process began;
+    `say` gets the lines of the log. Raises `InputError` where the folder holds another configuration.
     """
     with claim(folder):
         if folder.config_file.exists():
@@ -79,7 +79,7 @@ def attempt(
 
         def on_fault(fault: str) -> None:
             nonlocal status
-            print(f"fault: {fault}", flush=True)
+            say(f"fault: {fault}")
             status = status.but(faults=(*status.faults, fault))
             folder.write_status(status)
 
@@ -87,27 +87,36 @@ def attempt(
             from sqzx.training import train  # JAX starts here, after the claim
 
             train(
-                config, folder, init_from=init_from, should_stop=should_stop, on_fault=on_fault, started=started
+                config,
+                folder,
+                init_from=init_from,
+                should_stop=should_stop,
+                on_fault=on_fault,
+                say=say,
+                started=started,
             )
             status = status.but(status="done")
         except Interrupted as error:
             status = status.but(status="interrupted", reason=str(error))
         except NonFiniteError as error:
             status = status.but(status="failed", reason=f"not finite: {error}")
-        except OSError as error:
-            traceback.print_exc()
-            full = error.errno == errno.ENOSPC
-            status = status.but(status="failed", reason="no space left on the disk" if full else str(error))
+        except SqzxError as error:
+            status = status.but(status="failed", reason=str(error))
         except Exception as error:
-            if not isinstance(error, SqzxError):
-                traceback.print_exc()
-            reason = str(error) if isinstance(error, SqzxError) else f"{type(error).__name__}: {error}"
-            status = status.but(status="failed", reason=reason.splitlines()[0] if reason else "unknown")
+            say(traceback.format_exc())
+            status = status.but(status="failed", reason=_cause(error))
         status = status.but(ended_time=now())
         if status.reason:
-            print(f"{status.status}: {status.reason}", file=sys.stderr, flush=True)
+            say(f"{status.status}: {status.reason}")
         folder.write_status(status)
         return status
+
+
+def _cause(error: Exception) -> str:
+    """Return an unforeseen error as one line."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "no space left on the disk"
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0].removesuffix(": ")
 
 
 def _check_same(folder: TrialFolder, there: TrialConfig, here: TrialConfig) -> None:

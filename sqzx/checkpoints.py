@@ -85,8 +85,12 @@ def restore_parameters(folder: Path) -> dict[str, np.ndarray]:
         if damage(path) is None:
             # TrainState is (parameters, optimizer): the first part of every path tells them apart.
             stored = _read(path)
-            return {k.removeprefix(f"{PARAMETERS}/"): v for k, v in stored.items() if k.startswith(PARAMETERS)}
-    raise InputError(f"{folder.parent}: no whole checkpoint there; --init-from takes a trained trial's folder")
+            return {
+                k.removeprefix(f"{PARAMETERS}/"): v for k, v in stored.items() if k.startswith(PARAMETERS)
+            }
+    raise InputError(
+        f"{folder.parent}: no whole checkpoint there; --init-from takes a trained trial's folder"
+    )
 
 
 def damage(path: Path) -> str | None:

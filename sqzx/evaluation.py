@@ -37,9 +37,7 @@ def score(logits: np.ndarray, labels: np.ndarray) -> Scores:
     )
 
 
-def logits_of(
-    predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int
-) -> np.ndarray:
+def logits_of(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int) -> np.ndarray:
     """Return the logits (n, classes) of images (n, h, w, c); `predict` always gets `batch_size` of them.
 
     The last batch is filled up with black images, whose logits are dropped: every image counts.

@@ -16,7 +16,9 @@ from jax import Array
 Initializer = Callable[..., Any]
 
 
-def kernel_initializer(source: Literal["xavier", "kaiming"], layer: Literal["conv", "classifier"]) -> Initializer:
+def kernel_initializer(
+    source: Literal["xavier", "kaiming"], layer: Literal["conv", "classifier"]
+) -> Initializer:
     """Return `init(key, shape, dtype)` for a kernel (k, k, in, out).
 
     "conv": U(-a, a); Caffe's xavier has a = sqrt(3 / fan_in) (variance 1 / fan_in, by the inputs alone),

@@ -54,7 +54,9 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), platform.machine())
+    return next(
+        (x.partition(":")[2].strip() for x in lines if x.startswith("model name")), platform.machine()
+    )
 
 
 @functools.cache
@@ -63,7 +65,9 @@ def _git_state() -> dict[str, Any] | None:
     here = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=10)
+        done = subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=10
+        )
         return done.stdout.strip()
 
     try:

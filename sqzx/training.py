@@ -66,6 +66,7 @@ def train(
     init_from: Path | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_fault: Callable[[str], None] = lambda fault: None,
+    say: Callable[[str], None] = print,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     started: float | None = None,
 ) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def train(
 
     `init_from` is a trial folder whose parameters it starts from. `should_stop` is asked between steps;
     where it says so, the state is saved and `Interrupted` raised. `on_fault` hears of damage that was
-    got round. `started` is the `time.monotonic()` at which the process began.
+    got round, `say` gets a line an epoch. `started` is the `time.monotonic()` at which the process began.
 
     Raises `NonFiniteError` where a loss, or a logit of the validation set, is not finite.
     """
@@ -134,7 +135,7 @@ def train(
         step_seconds += time.monotonic() - begun
         scores, learned = validate(programs, state.parameters, splits.validation, step)
         metrics.validation(step, epoch, scores)
-        print(f"epoch {epoch + 1}/{config.train.epochs}: {_told(scores, learned)}", flush=True)
+        say(f"epoch {epoch + 1}/{config.train.epochs}: {_told(scores, learned)}")
         save_if_due()
     if step not in checkpoints.steps(folder.checkpoints):
         save()

@@ -85,7 +85,14 @@ def start(trial: PlannedTrial, folder: TrialFolder, core: int, environment: dict
     folder.path.mkdir(parents=True, exist_ok=True)
     if not folder.config_file.exists():
         folder.write_config(trial.config)
-    command = [sys.executable, "-m", "sweeps.worker", str(folder.path.absolute()), str(core), str(os.getpid())]
+    command = [
+        sys.executable,
+        "-m",
+        "sweeps.worker",
+        str(folder.path.absolute()),
+        str(core),
+        str(os.getpid()),
+    ]
     with folder.log_file.open("ab") as log:
         process = subprocess.Popen(
             command,

@@ -1,21 +1,21 @@
 """The study file: strict reading of its TOML into a frozen value, and the points that it spans.
 
-    schema = 1
-    name = "paper"
-    seeds = 3                                   # replicates of every configuration: seeds 0, 1, 2
+schema = 1
+name = "paper"
+seeds = 3                                   # replicates of every configuration: seeds 0, 1, 2
 
-    [config]                                    # what all trials share
-    model.preset = "squeezenet_small"
+[config]                                    # what all trials share
+model.preset = "squeezenet_small"
 
-    [[sweep]]                                   # blocks add up
-    name = "squeeze_ratio"
-    set.model.pct_3x3 = 0.5                     # what this block fixes
-    grid.model.squeeze_ratio = [0.125, 0.25]    # axes that combine with each other
-    zip.train.epochs = [4, 8]                   # keys that advance together, combined with the grid
-    zip.train.learning_rate = [2e-3, 1e-3]
+[[sweep]]                                   # blocks add up
+name = "squeeze_ratio"
+set.model.pct_3x3 = 0.5                     # what this block fixes
+grid.model.squeeze_ratio = [0.125, 0.25]    # axes that combine with each other
+zip.train.epochs = [4, 8]                   # keys that advance together, combined with the grid
+zip.train.learning_rate = [2e-3, 1e-3]
 
-    [constraints]                               # counted before training; what fails is skipped
-    params = { max = 2_000_000 }
+[constraints]                               # counted before training; what fails is skipped
+params = { max = 2_000_000 }
 """
 
 import itertools

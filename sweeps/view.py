@@ -215,7 +215,10 @@ class LiveView:
             ProgressBar(total=self._total, completed=settled, width=30),
             f"{settled}/{self._total}",
             Text(f"{self._counts['done']} done", style="green"),
-            Text(f"{settled - self._counts['done']} failed", style="red" if settled > self._counts["done"] else "dim"),
+            Text(
+                f"{settled - self._counts['done']} failed",
+                style="red" if settled > self._counts["done"] else "dim",
+            ),
             f"{duration(left)} left",
         )
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))

@@ -35,9 +35,7 @@ def main(arguments: list[str]) -> int:
 
     folder = TrialFolder(Path(path))
     try:
-        status = attempt(
-            folder.read_config(), folder, started=STARTED, should_stop=lambda: bool(stop_asked)
-        )
+        status = attempt(folder.read_config(), folder, started=STARTED, should_stop=lambda: bool(stop_asked))
     except ClaimedElsewhere as error:
         print(error, file=sys.stderr)
         return error.exit_code

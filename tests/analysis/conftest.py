@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from sqzx.trial import Status
 from sweeps.plan import PlannedTrial, plan_study, trial_folder

@@ -1,0 +1,371 @@
+"""The command line. It alone knows all three rooms, and imports each inside the commands that need it.
+
+A command reads its input, calls one function of a room and prints the value that comes back. Exit codes:
+0 all done, 1 some trials failed, 2 the input was wrong (one line), 130 interrupted.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+import sqzx
+from sqzx.errors import InputError, SqzxError
+
+Out = Annotated[Path, Parameter(name="--out", help="The folder to write into.")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for a program to read.")]
+Config = Annotated[Path | None, Parameter(name="--config", help="A TOML file, or a trial's config.json.")]
+Preset = Annotated[str | None, Parameter(name="--preset", help="The network to start from.")]
+Set = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--set",
+        consume_multiple=False,
+        negative="",
+        help="KEY=VALUE, as in model.freq=4; may come again.",
+    ),
+]
+StudyFile = Annotated[Path, Parameter(help="The study file (TOML).")]
+Folder = Annotated[Path, Parameter(help="The folder of a study.")]
+Workers = Annotated[int | None, Parameter(name="--workers", help="Trials at once; one a core by default.")]
+TimeLimit = Annotated[
+    float | None, Parameter(name="--time-limit", help="Seconds for one attempt at a trial.")
+]
+FailFast = Annotated[
+    bool, Parameter(name="--fail-fast", negative="", help="End the run at the first failure.")
+]
+
+app = App(
+    name="sqzx",
+    version=sqzx.__version__,
+    help="How much accuracy does a byte of convolutional network buy?\n\n"
+    "Explores the SqueezeNet design space: describe and train one network, sweep many, see what was learnt.",
+    help_format="plaintext",
+)
+data = App(name="data", help="Get and check data sets.")
+sweep = App(name="sweep", help="Plan, run and watch a study.")
+app.command(data)
+app.command(sweep)
+
+
+def main() -> None:
+    """Run the command line of this process, and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; an error that one line explains is that line."""
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except CycloptsError as error:
+        print(f"sqzx: {' '.join(str(error).split())} (see sqzx --help)", file=sys.stderr)
+        return 2
+    except SqzxError as error:
+        print(f"sqzx: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # `sqzx ... | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+# --- one network -----------------------------------------------------------------------------------------
+
+
+@app.command
+def describe(
+    *,
+    config: Config = None,
+    preset: Preset = None,
+    set_: Set = (),
+    input_size: Annotated[str | None, Parameter(help="HEIGHTxWIDTH of the images, as in 227x227.")] = None,
+    channels: Annotated[int | None, Parameter(help="Channels of the images.")] = None,
+    json_: AsJson = False,
+) -> None:
+    """Print a network's layers and totals, counted by shape alone.
+
+    Without data.name the images are 227x227x3 of 1000 classes, as in the paper.
+    """
+    from sqzx.config import resolve, resolve_model
+    from sqzx.counting import count
+    from sqzx.describing import description, print_description
+
+    settings = _settings(config, preset, set_)
+    where = str(config or "describe")
+    if "data.name" in settings:
+        trial = resolve(settings, where)
+        model, shape = trial.model, trial.data.image_shape
+    else:
+        model, shape = resolve_model(settings, where), (227, 227, 3)
+    network = count(model, _image_shape(shape, input_size, channels))
+    if json_:
+        _print_json(description(network))
+    else:
+        print_description(network)
+
+
+@app.command
+def train(
+    *,
+    out: Out,
+    config: Config = None,
+    preset: Preset = None,
+    set_: Set = (),
+    init_from: Annotated[
+        Path | None, Parameter(help="A trained trial's folder, whose parameters to start from.")
+    ] = None,
+) -> int:
+    """Train one network into a trial folder, or go on where an earlier run of it stopped."""
+    import signal
+    import time
+
+    from sqzx.attempt import attempt
+    from sqzx.compilation import use_compilation_cache, user_cache
+    from sqzx.config import resolve
+    from sqzx.counting import count
+    from sqzx.data.store import load_arrays
+    from sqzx.trial import TrialFolder
+
+    started = time.monotonic()
+    trial = resolve(_settings(config, preset, set_), str(config or "train"))
+    count(trial.model, trial.data.image_shape)
+    load_arrays(trial.data.name)
+    folder = TrialFolder(out)
+    if init_from is not None and not (init_from / "config.json").is_file():
+        raise InputError(f"--init-from {init_from}: not a trial's folder (no config.json in it)")
+    if out.exists() and any(out.iterdir()) and not folder.config_file.exists():
+        raise InputError(f"--out {out}: is not empty and no trial's folder; choose another")
+    asked: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: asked.append(number))
+    use_compilation_cache(os.environ, user_cache())
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+        with folder.log_file.open("a", encoding="utf-8") as log:
+            log.write(line + "\n")
+
+    status = attempt(
+        trial, folder, started=started, init_from=init_from, should_stop=lambda: bool(asked), say=say
+    )
+    if (result := folder.read_result()) and status.status == "done":
+        print(
+            f"test top-1 {result['test_top1']:.4f}, {result['params']:,} parameters; see {folder.result_file}"
+        )
+    return {"done": 0, "interrupted": 130}.get(status.status, 1)
+
+
+# --- data ------------------------------------------------------------------------------------------------
+
+
+@data.command
+def prepare(
+    name: Annotated[str, Parameter(help="digits, fashion_mnist, or a set of TensorFlow Datasets.")],
+    *,
+    from_: Annotated[Path | None, Parameter(name="--from", help="A folder with the published files.")] = None,
+    image_size: Annotated[
+        str | None, Parameter(help="HEIGHTxWIDTH, where a set's images differ in size.")
+    ] = None,
+) -> None:
+    """Get a data set, check it, and leave it as arrays that training reads without a network."""
+    from sqzx.data.info import set_folder
+    from sqzx.data.prepare import prepare
+
+    info = prepare(name, source=from_, image_size=_size(image_size) if image_size else None)
+    _print_set(info)
+    if info.rule:
+        print(info.rule)
+    print(f"ready in {set_folder(name)}")
+
+
+@data.command(name="list")
+def list_(*, json_: AsJson = False) -> None:
+    """Print the data sets on this machine."""
+    import dataclasses
+
+    from sqzx.data.info import data_root, prepared_sets
+
+    sets = prepared_sets()
+    if json_:
+        _print_json([dataclasses.asdict(info) for info in sets])
+        return
+    for info in sets:
+        _print_set(info)
+    print(f"{len(sets)} prepared in {data_root()}; digits is made when it is first used")
+
+
+# --- many networks ---------------------------------------------------------------------------------------
+
+
+@sweep.command
+def plan(study: StudyFile, *, out: Out | None = None, json_: AsJson = False) -> None:
+    """Print every trial with its size and expected time, what is done, what is skipped and why.
+
+    With --out, what is done there is counted, and its times price the rest. Nothing is trained.
+    """
+    from sqzx.provenance import available_cores
+    from sweeps.listing import plan_json, print_plan
+    from sweeps.plan import plan_study
+    from sweeps.study import read_study
+
+    found = plan_study(read_study(study), out)
+    workers = len(available_cores())
+    if json_:
+        _print_json(plan_json(found, workers))
+    else:
+        print_plan(found, workers)
+
+
+@sweep.command(name="run")
+def run_(
+    study: StudyFile,
+    *,
+    out: Out,
+    workers: Workers = None,
+    time_limit: TimeLimit = None,
+    fail_fast: FailFast = False,
+) -> int:
+    """Run what is missing of a study, and nothing else."""
+    from sweeps.runner import run
+    from sweeps.study import read_study
+    from sweeps.view import view_for_output
+
+    options = _run_options(workers, time_limit, fail_fast)
+    return run(read_study(study), out, options, view_for_output()).exit_code
+
+
+@sweep.command
+def retry(
+    folder: Folder, *, workers: Workers = None, time_limit: TimeLimit = None, fail_fast: FailFast = False
+) -> int:
+    """Mark the failed trials of a study as pending, and run what is missing."""
+    from sweeps.runner import retry
+    from sweeps.view import view_for_output
+
+    return retry(folder, _run_options(workers, time_limit, fail_fast), view_for_output()).exit_code
+
+
+@sweep.command
+def status(folder: Folder, *, json_: AsJson = False) -> None:
+    """Print what has become of a study's trials. Reads only, and may be asked while it runs."""
+    from sweeps.listing import print_status, status_json
+    from sweeps.plan import plan_folder
+
+    found = plan_folder(folder)
+    if json_:
+        _print_json(status_json(found))
+    else:
+        print_status(found, folder)
+
+
+# --- what was learnt -------------------------------------------------------------------------------------
+
+
+@app.command
+def table(
+    folder: Folder, *, out: Annotated[Path | None, Parameter(help="A .csv or .parquet file.")] = None
+) -> None:
+    """Print or write the tidy table of a study, one row a trial, every configuration key a column."""
+    from analysis.table import load, write_table
+
+    frame = load(folder)
+    if out is None:
+        frame.to_csv(sys.stdout, index=False)
+    else:
+        write_table(frame, out)
+        print(f"{len(frame)} trials in {out}")
+
+
+@app.command
+def plot(
+    folder: Folder,
+    *,
+    out: Out,
+    metric: Annotated[str, Parameter(help="A column of the table.")] = "test_top1",
+) -> None:
+    """Draw the figures of a study, each as PNG and SVG."""
+    from analysis.figures import draw_all
+
+    for path in draw_all(folder, out, metric):
+        print(path)
+
+
+@app.command
+def report(
+    folder: Folder,
+    *,
+    out: Annotated[Path | None, Parameter(help="The file; DIR/report.html by default.")] = None,
+) -> None:
+    """Write the whole study into one self-contained HTML file. Works on a half-finished study too."""
+    from analysis.report import write_report
+
+    print(write_report(folder, out or folder / "report.html"))
+
+
+@app.command
+def compare(folder: Folder, a: str, b: str, *, json_: AsJson = False) -> None:
+    """Print what differs between two configurations: keys, layers, metrics with their seeds.
+
+    A and B are each a trial's id, a configuration's name, a selection such as model.squeeze_ratio=0.5, or
+    the folder of a trial of another study.
+    """
+    from analysis.compare import compare, render, to_json
+
+    found = compare(folder, a, b)
+    if json_:
+        _print_json(to_json(found))
+    else:
+        from rich.console import Console
+
+        render(found, Console())
+
+
+def _settings(config: Path | None, preset: str | None, assignments: tuple[str, ...]) -> dict[str, Any]:
+    """Return the settings of a command: the file, over it the preset, over both the single keys."""
+    from sqzx.config import parse_assignment, read_setting, read_settings
+
+    settings = read_settings(config) if config else {}
+    if preset is not None:
+        settings["model.preset"] = read_setting("model.preset", preset, "--preset")
+    return settings | dict(parse_assignment(text) for text in assignments)
+
+
+def _run_options(workers: int | None, time_limit: float | None, fail_fast: bool) -> Any:
+    from sweeps.runner import RunOptions
+
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers: needs at least 1, found {workers}")
+    if time_limit is not None and not time_limit > 0:
+        raise InputError(f"--time-limit: needs more than 0 seconds, found {time_limit:g}")
+    return RunOptions(workers=workers, time_limit=time_limit, fail_fast=fail_fast)
+
+
+def _image_shape(shape: tuple[int, ...], size: str | None, channels: int | None) -> tuple[int, ...]:
+    if channels is not None and channels < 1:
+        raise InputError(f"--channels: needs at least 1, found {channels}")
+    return (*(_size(size, "--input-size") if size else shape[:2]), channels or shape[2])
+
+
+def _size(text: str, where: str = "--image-size") -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise InputError(f"{where} {text}: needs HEIGHTxWIDTH, as in 227x227")
+    return int(height), int(width)
+
+
+def _print_set(info: Any) -> None:
+    shape = "x".join(map(str, info.image_shape))
+    print(
+        f"{info.name}: {info.train_examples:,} training and {info.test_examples:,} test images of {shape}, "
+        f"{info.num_classes} classes ({info.source})"
+    )
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,25 @@
+"""Tables on the terminal and in pipes, never cut: a number that ends in dots is no number."""
+
+from typing import Any
+
+
+def new_table(*columns: str, left: tuple[str, ...]) -> Any:
+    """Return an empty rich table; the columns named in `left` are left-aligned, the numbers are not."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for name in columns:
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+    return table
+
+
+def print_table(table: Any) -> None:
+    """Print a table at its own width, whatever the terminal's."""
+    from rich.console import Console
+
+    console = Console()
+    console.width = max(
+        console.width, console.measure(table, options=console.options.update(width=1000)).maximum
+    )
+    console.print(table)
