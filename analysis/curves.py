@@ -31,7 +31,8 @@ MOST_PANELS = 12
 class Curve(NamedTuple):
     """Accuracy along one axis of one sweep block.
 
-    `points`, in the order along the axis, has `value`, `x`, `label`, `bytes_fp32`, `mean`, `low`, `high` and `n`.
+    `points`, in the order along the axis, has `config_id`, `value` (text), `x`, `label`, `bytes_fp32`,
+    `mean`, `low`, `high` and `n`.
     x is the size in bytes where each value has its own ("size"), as in the paper. It is the value itself where
     sizes coincide ("value"), and the rank of a value that is no number ("name"). `published` is the paper's
     curve along the same axis (`paper.figure3`), where it has one.
@@ -71,7 +72,7 @@ def _curve(summary: pd.DataFrame, sweep: str) -> Curve | None:
         x=x.astype("float64"),
         label=points[key].map(value_text) if across == "size" else told_by_x,
     )
-    points = points[["value", "x", "label", "bytes_fp32", "mean", "low", "high", "n"]]
+    points = points[["config_id", "value", "x", "label", "bytes_fp32", "mean", "low", "high", "n"]]
     return Curve(sweep, key, across, points, paper.figure3(key) if key in paper.SWEEPS else None)
 
 

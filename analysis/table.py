@@ -15,6 +15,7 @@ every trial that has some; `scored` says which of them may enter a mean, `left_o
 """
 
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from sqzx.errors import InputError
 from sqzx.files import write_whole
 from sqzx.schema import nearest
 from sqzx.trial import TrialFolder
-from sweeps.plan import Plan, PlannedTrial, plan_folder, trials_dir
+from sweeps.plan import Plan, PlannedTrial, plan_folder, trial_folder
 
 ACCURACIES = {
     "test_top1": "test top-1 accuracy",
@@ -60,18 +61,22 @@ RESULTS = {
 
 def load(out: Path | str) -> pd.DataFrame:
     """Return the table of the study in the folder `out`; an `InputError` if there is none."""
-    return table(plan_folder(Path(out)), Path(out))
+    return study_table(plan_folder(Path(out)), Path(out))
 
 
-def table(plan: Plan, out: Path) -> pd.DataFrame:
+def study_table(plan: Plan, out: Path) -> pd.DataFrame:
     """Return the table of a study whose plan has been read already."""
-    rows = [_row(trial, TrialFolder(trials_dir(out) / trial.id)) for trial in plan.trials]
+    return tidy((trial, trial_folder(out, trial.id)) for trial in plan.trials)
+
+
+def tidy(trials: Iterable[tuple[PlannedTrial, TrialFolder]]) -> pd.DataFrame:
+    """Return the table of any trials, each with its folder."""
+    rows = [_row(trial, folder) for trial, folder in trials]
     texts = ("id", "config_id", "name", "sweeps", "status", "reason")
     keys = {key: _dtype(KEYS[key].annotation) for key in KEYS if any(key in row for row in rows)}
     types = dict.fromkeys(texts, "str") | keys | dict.fromkeys(COUNTS, "int64") | RESULTS
-    return pd.DataFrame(
-        {name: pd.Series([row.get(name) for row in rows], dtype=t) for name, t in types.items()}
-    )
+    columns = {name: pd.Series([row.get(name) for row in rows], dtype=t) for name, t in types.items()}
+    return pd.DataFrame(columns)
 
 
 def configuration_keys(frame: pd.DataFrame) -> list[str]:

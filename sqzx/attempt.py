@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class ClaimedElsewhere(SqzxError):
 
 
 @contextmanager
-def claim(folder: TrialFolder) -> Iterator[None]:
+def claim(folder: TrialFolder) -> Generator[None]:
     """Hold the right to write into a trial's folder, or raise `ClaimedElsewhere` at once.
 
     The lock is the kernel's: it goes when its process ends, however it ends, so a dead process never

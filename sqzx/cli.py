@@ -141,10 +141,15 @@ def train(
         raise InputError(f"--init-from {init_from}: not a trial's folder (no config.json in it)")
     if out.exists() and any(out.iterdir()) and not folder.config_file.exists():
         raise InputError(f"--out {out}: is not empty and no trial's folder; choose another")
+    use_compilation_cache(os.environ, user_cache())
+    if init_from is not None:  # refuse what does not fit before the folder is touched
+        from sqzx.network import functional
+        from sqzx.training import load_parameters
+
+        load_parameters(init_from, functional(trial.model, trial.data.image_shape[2], trial.seed)[1])
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: asked.append(number))
-    use_compilation_cache(os.environ, user_cache())
 
     def say(line: str) -> None:
         print(line, flush=True)

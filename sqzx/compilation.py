@@ -46,7 +46,7 @@ def user_cache() -> Path:
 
 
 def _remove_orphans(folder: Path) -> None:
-    """Remove entries without their time stamp: their writer was killed, and JAX fails every write beside them."""
+    """Remove entries without a time stamp: their writer was killed, and JAX fails to write beside them."""
     for entry in folder.glob("*-cache"):
         if not entry.with_name(entry.name.removesuffix("-cache") + "-atime").exists():
             entry.unlink(missing_ok=True)

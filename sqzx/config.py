@@ -319,7 +319,7 @@ def resolve_model(settings: Mapping[str, Any], where: str) -> SqueezeNetConfig:
 
 
 def _with_starting_points(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace `model.preset` and `train.recipe` by the keys that they stand for, under the user's own keys."""
+    """Replace `model.preset` and `train.recipe` by the keys they stand for, under the user's own."""
     full: dict[str, Any] = {}
     for name, table in _STARTING_POINTS.items():
         if name in settings:

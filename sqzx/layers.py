@@ -7,7 +7,7 @@ measures it against the plain operations. On accelerators the library's own conv
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def convolve(
     kernel: Array,
     strides: Sequence[int],
     padding: Sequence[tuple[int, int]],
-    **plain: object,
+    **plain: Any,
 ) -> Array:
     """Convolve maps (batch, height, width, in) with a kernel (k, k, in, out).
 
@@ -34,7 +34,7 @@ def convolve(
             return _padded(x, padding) @ kernel[0, 0]
         if size == (3, 3) and kernel.shape[2] > 1:
             return _product_of_shifts(_padded(x, padding), kernel)
-    return lax.conv_general_dilated(x, kernel, strides, padding, **plain)  # type: ignore[arg-type]
+    return lax.conv_general_dilated(x, kernel, strides, padding, **plain)
 
 
 def max_pool(x: Array, rounding: Literal["ceil", "floor"]) -> Array:

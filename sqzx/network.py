@@ -136,7 +136,7 @@ def _conv(
 
 
 Parameters = dict[str, Any]
-"""Kernels and biases by layer, as nested dictionaries: {"fire2": {"squeeze": {"kernel": ..., "bias": ...}}}."""
+"""Kernels and biases by layer, as nested dictionaries: {"fire2": {"squeeze": {"kernel": ..., ...}}}."""
 
 Apply = Callable[..., Array]
 """`apply(parameters, images, dropout_key=None) -> logits`, pure."""

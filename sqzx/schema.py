@@ -37,11 +37,11 @@ class Key:
     limits: Mapping[str, Any]
 
     def read(self, value: Any, where: str) -> Any:
-        """Return `value` as this key's type, or raise `InputError`: "where: key: what was found, the fix"."""
+        """Return `value` as this key's type, or raise `InputError`: where, key, what was found."""
         return _read(self.annotation, self.limits, value, f"{where}: {self.name}")
 
 
-def keys_of(schema: type, prefix: str = "") -> dict[str, Key]:
+def keys_of(schema: Any, prefix: str = "") -> dict[str, Key]:
     """Return the keys of a dataclass by their full names, in the order of its fields."""
     hints = typing.get_type_hints(schema)
     fields = dataclasses.fields(schema)
@@ -49,12 +49,12 @@ def keys_of(schema: type, prefix: str = "") -> dict[str, Key]:
 
 
 def unknown_key(name: str, known: Iterable[str], where: str) -> InputError:
-    """Return the error for a key that does not exist: where it stands, its full name, the nearest valid one."""
+    """Return the error for a key that does not exist: where, its full name, the nearest valid one."""
     return InputError(f"{where}: {name}: unknown key{_odd_characters(name)}{nearest(name, known)}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean X?" for the valid name closest to `name`, or the valid names if none is close."""
+    """Return "; did you mean X?" for the valid name closest to `name`, or all of them if none is close."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if not close:  # right word under a wrong section, or without one

@@ -190,7 +190,7 @@ def compile_programs(
 
     def train_step(
         state: TrainState, images: Array, labels: Array, key: Array, number: Array
-    ) -> tuple[TrainState, Array, Array]:
+    ) -> tuple[Any, Any, Any]:
         dropout_key = jax.random.fold_in(jax.random.wrap_key_data(key), number)
 
         def loss_of(parameters: Parameters) -> Array:
@@ -199,7 +199,8 @@ def compile_programs(
 
         loss, gradients = jax.value_and_grad(loss_of)(state.parameters)
         updates, moments = optimizer.update(gradients, state.optimizer, state.parameters)
-        return TrainState(optax.apply_updates(state.parameters, updates), moments), loss, rate_at(number)
+        parameters: Any = optax.apply_updates(state.parameters, updates)
+        return TrainState(parameters, moments), loss, rate_at(number)
 
     def predict(parameters: Parameters, images: Array) -> Array:
         return apply(parameters, normalised(images))

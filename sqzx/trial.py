@@ -111,7 +111,7 @@ class TrialFolder:
         write_json(self.status_file, dataclasses.asdict(status))
 
     def read_status(self) -> Status:
-        """Read `status.json`. Without one the trial is pending; a dead process's "running" is "interrupted"."""
+        """Read `status.json`. Without one a trial is pending; "running" of a dead process is interrupted."""
         if not self.status_file.exists():
             return Status()
         raw = read_json(self.status_file)
@@ -165,7 +165,7 @@ def process_start(pid: int) -> str | None:
 
 
 def _lives(status: Status) -> bool:
-    """Whether the process of a running trial is there. Of another host's process nobody can say: it counts."""
+    """Whether the process of a running trial is there. Another host's cannot be seen from here: it counts."""
     if status.host != socket.gethostname() or status.pid is None:
         return True
     return process_start(status.pid) == status.process_start

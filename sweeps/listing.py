@@ -16,10 +16,7 @@ def plan_json(plan: Plan, workers: int) -> dict[str, Any]:
     return {
         "study": plan.study.name,
         "trials": [trial.to_json() for trial in plan.trials],
-        "skipped": [
-            {"sweep": s.sweep, "config": {k: v for k, v in s.settings.items()}, "reason": s.reason}
-            for s in plan.skipped
-        ],
+        "skipped": [{"sweep": s.sweep, "config": dict(s.settings), "reason": s.reason} for s in plan.skipped],
         "totals": {
             "trials": len(plan.trials),
             "configurations": len({trial.config_id for trial in plan.trials}),

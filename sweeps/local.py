@@ -38,7 +38,7 @@ class Worker:
         self.process.kill()
 
     def outcome(self) -> Status | None:
-        """Return what became of an ended trial, writing it where the worker could not; None if it never began.
+        """Return what became of an ended trial (None: it never began); write it if the worker could not.
 
         A worker that ends on its own terms leaves a status with its own number and an end.
         """

@@ -20,10 +20,12 @@ from sqzx.trial import STATES, Status, TrialFolder
 from sweeps.identity import config_id, trial_id
 from sweeps.study import Study, read_study
 
+PENDING = Status()
+
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """One trial of a study. `name` tells its configuration; `sweeps` are the blocks that it is a member of."""
+    """One trial of a study. `name` tells its configuration, `sweeps` the blocks that it is a member of."""
 
     id: str
     config_id: str
@@ -31,7 +33,7 @@ class PlannedTrial:
     sweeps: tuple[str, ...]
     config: TrialConfig
     network: Network
-    status: Status = Status()
+    status: Status = PENDING
     est_seconds: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -157,7 +159,7 @@ def shown(value: Any) -> str:
 
 
 def _naming_keys(study: Study) -> list[str]:
-    """Return the keys that tell the study's configurations apart: in a block, and with more than one value."""
+    """Return the keys that tell configurations apart: set in a block, with more than one value."""
     values: dict[str, set[Any]] = {}
     for block in study.sweeps:
         for key in (*block.axes, *block.fixed):

@@ -7,7 +7,7 @@ frozen study file. It may be killed at any moment: the next run goes on from the
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,11 +102,6 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
     with _stop_requests() as requests, view:
         view.planned(plan)
         while queue or running or elsewhere:
-            stopping = requests() > 0 or (failing and options.fail_fast)
-            if stopping:
-                queue.clear()
-                elsewhere.clear()
-                _stop(running, at_once=requests() > 1)
             for worker in [w for w in running if w.process.poll() is not None]:
                 running.remove(worker)
                 slots.append(worker.core)
@@ -117,6 +112,11 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 statuses[worker.trial.id] = status
                 failing |= status.status in FAILED
                 view.ended(worker, status)
+            stopping = requests() > 0 or (failing and options.fail_fast)
+            if stopping:
+                queue.clear()
+                elsewhere.clear()
+                _stop(running, at_once=requests() > 1)
             while slots and queue:
                 trial = queue.popleft()
                 worker = local.start(trial, trial_folder(out, trial.id), slots.pop(0), environment)
@@ -127,7 +127,7 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 _look_elsewhere(elsewhere, queue, statuses, out)
             if options.time_limit is not None:
                 _enforce(options.time_limit, running)
-            view.tick(running)
+            view.tick(running, statuses)
             time.sleep(POLL_SECONDS)
     ended = replace(plan, trials=tuple(replace(t, status=statuses[t.id]) for t in plan.trials))
     view.summary(ended, out)
@@ -150,9 +150,11 @@ def _look_elsewhere(
 def _stop(running: list[local.Worker], *, at_once: bool) -> None:
     """Ask the workers to save and end; kill those that were asked long ago, or all of them `at_once`."""
     for worker in running:
+        if worker.killed_as is not None:
+            continue
         if worker.asked is None and not at_once:
             worker.ask_to_stop()
-        elif at_once or time.monotonic() - worker.asked > GRACE_SECONDS:
+        elif at_once or time.monotonic() - (worker.asked or 0) > GRACE_SECONDS:
             worker.kill(Status(status="interrupted", reason="stopped without saving its state"))
 
 
@@ -163,7 +165,7 @@ def _enforce(limit: float, running: list[local.Worker]) -> None:
 
 
 @contextmanager
-def _stop_requests() -> Iterator[Callable[[], int]]:
+def _stop_requests() -> Generator[Callable[[], int]]:
     """Count the requests to stop (Ctrl-C, SIGTERM, a closed terminal) instead of dying of them."""
     received: list[int] = []
     before = {

@@ -116,6 +116,7 @@ def parse_study(text: str, source: str) -> Study:
     if tree.get("schema") != STUDY_SCHEMA:
         raise InputError(f"{source}: schema: needs {STUDY_SCHEMA}, found {tree.get('schema', 'nothing')}")
     config = read_tree(_table(tree, "config", source), f"{source} [config]")
+    _without_seed(config, f"{source} [config]")
     blocks = tree.get("sweep", [])
     if not isinstance(blocks, list):
         raise InputError(f"{source}: sweep: needs [[sweep]] with double brackets")
@@ -148,8 +149,8 @@ def _block(tree: Any, number: int, source: str) -> Block:
     for (a, first), (b, second) in itertools.combinations(groups.items(), 2):
         if both := sorted(set(first) & set(second)):
             raise InputError(f"{where}: {both[0]}: is in {a} and in {b}; keep one")
-    if any("seed" in keys for keys in groups.values()):
-        raise InputError(f"{where}: seed: replicates are set for the whole study; use `seeds = N`")
+    for keys in groups.values():
+        _without_seed(keys, where)
     lengths = {key: len(values) for key, values in zipped.items()}
     if len(set(lengths.values())) > 1:
         counted = ", ".join(f"{key} has {n}" for key, n in lengths.items())
@@ -187,6 +188,11 @@ def _constraints(tree: Mapping[str, Any], source: str) -> dict[str, Range]:
             raise InputError(f"{where}: {name}: min {low:,} is above max {high:,}")
         ranges[name] = Range(low=low, high=high)
     return ranges
+
+
+def _without_seed(settings: Mapping[str, Any], where: str) -> None:
+    if "seed" in settings:
+        raise InputError(f"{where}: seed: replicates are set for the whole study; use `seeds = N`")
 
 
 def _known(tree: Mapping[str, Any], valid: tuple[str, ...], where: str) -> None:

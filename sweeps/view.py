@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
@@ -31,8 +32,8 @@ class View(Protocol):
     def ended(self, worker: "Worker", status: Status) -> None:
         """Take a trial that has just ended."""
 
-    def tick(self, running: "Sequence[Worker]") -> None:
-        """Take the running trials, many times a second."""
+    def tick(self, running: "Sequence[Worker]", statuses: Mapping[str, Status]) -> None:
+        """Take the running trials and what has become of all, many times a second."""
 
     def summary(self, plan: Plan, out: Path) -> None:
         """Take the plan after the run."""
@@ -142,7 +143,7 @@ class PlainView:
         _say(f"{status.status:<8} {_label(worker)}  {outcome_text(worker, status)}  ({took}) "
              f"[{self._done}/{self._total}]")  # fmt: skip
 
-    def tick(self, running: "Sequence[Worker]") -> None:
+    def tick(self, running: "Sequence[Worker]", statuses: Mapping[str, Status]) -> None:
         """Say nothing."""
 
     def summary(self, plan: Plan, out: Path) -> None:
@@ -162,7 +163,6 @@ class LiveView:
         self._live = Live(console=self._console, auto_refresh=False)
         self._live.start()
         self._drawn, self._begun, self._ended_here = 0.0, time.monotonic(), 0
-        self._counts: dict[str, int] = {}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -170,61 +170,54 @@ class LiveView:
         self._live.stop()
 
     def planned(self, plan: Plan) -> None:
-        """Take the counts to start from."""
-        self._plan, self._counts = plan, plan.counts()
-        self._total = len(plan.trials) - self._counts["removed"]
+        """Take the name and the number of trials."""
+        self._name, self._total = plan.study.name, len(plan.trials) - plan.counts()["removed"]
 
     def started(self, worker: "Worker") -> None:
-        """Count a trial as running."""
-        self._counts[worker.trial.status.status] -= 1
-        self._counts["running"] += 1
+        """Wait for the next drawing."""
 
     def ended(self, worker: "Worker", status: Status) -> None:
-        """Count what became of a trial, and keep a line of each that went wrong."""
-        self._counts["running"] -= 1
-        self._counts[status.status] += 1
+        """Keep a line of each trial that went wrong."""
         self._ended_here += 1
         if status.status != "done":
             from rich.text import Text
 
             self._console.print(Text(f"{status.status} {_label(worker)}: {status.reason}", style="red"))
 
-    def tick(self, running: "Sequence[Worker]") -> None:
+    def tick(self, running: "Sequence[Worker]", statuses: Mapping[str, Status]) -> None:
         """Draw, twice a second."""
         if time.monotonic() - self._drawn > REFRESH_SECONDS:
             self._drawn = time.monotonic()
-            self._live.update(self._picture(running), refresh=True)
+            self._live.update(self._picture(running, statuses), refresh=True)
 
     def summary(self, plan: Plan, out: Path) -> None:
         """Say the counts."""
         self._console.print(summary_text(plan, out), markup=False, highlight=False)
 
-    def _picture(self, running: "Sequence[Worker]") -> Any:
+    def _picture(self, running: "Sequence[Worker]", statuses: Mapping[str, Status]) -> Any:
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        settled = sum(self._counts[s] for s in ("done", "failed", "timed_out"))
+        counts = Counter(status.status for status in statuses.values())
+        done, failed = counts["done"], counts["failed"] + counts["timed_out"]
+        waiting = self._total - done - failed
         elapsed = time.monotonic() - self._begun
-        waiting = self._total - settled
         left = elapsed / self._ended_here * waiting if self._ended_here else None
         head = Table.grid(padding=(0, 2))
         head.add_row(
-            Text(self._plan.study.name, style="bold"),
-            ProgressBar(total=self._total, completed=settled, width=30),
-            f"{settled}/{self._total}",
-            Text(f"{self._counts['done']} done", style="green"),
-            Text(
-                f"{settled - self._counts['done']} failed",
-                style="red" if settled > self._counts["done"] else "dim",
-            ),
+            Text(self._name, style="bold"),
+            ProgressBar(total=self._total, completed=done + failed, width=30),
+            f"{done + failed}/{self._total}",
+            Text(f"{done} done", style="green"),
+            Text(f"{failed} failed", style="red" if failed else "dim"),
             f"{duration(left)} left",
         )
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for name, justify in (("running", "left"), ("seed", "right"), ("epoch", "right"), ("loss", "right"),
-                              ("val top-1", "right"), ("left", "right")):  # fmt: skip
-            table.add_column(name, justify=justify, header_style="dim")  # type: ignore[arg-type]
+        table.add_column("running", header_style="dim")
+        for name in ("seed", "epoch", "loss", "val top-1", "left"):
+            table.add_column(name, justify="right", header_style="dim")
         for worker in running:
             config = worker.trial.config
             now = progress(worker.folder, config.train.epochs, time.monotonic() - worker.started)

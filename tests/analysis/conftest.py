@@ -1,5 +1,6 @@
 """Hand-made study folders: a study file, and trial folders as a run would have left them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,19 +90,25 @@ def result(trial: PlannedTrial, **changes: Any) -> dict[str, Any]:
 
 def write_trial(out: Path, trial: PlannedTrial, outcome: dict[str, Any] | Status | None) -> None:
     """Leave a trial folder: a result makes it done, a status is taken as it is, None leaves it pending."""
-    import json
-
     if outcome is None:
         return
     folder = trial_folder(out, trial.id)
     folder.path.mkdir(parents=True)
     folder.write_config(trial.config)
     provenance = {
-        "python": "3.11.7",
-        "jax": "0.10.2",
-        "platform": "Linux x86_64",
-        "cores": 2,
-        "command": "sqzx sweep run study.toml",
+        "versions": {
+            "python": "3.11.7",
+            "sqzx": "0.1.0",
+            "jax": "0.10.2",
+            "flax": "0.12.8",
+            "orbax-checkpoint": None,
+        },
+        "platform": "Linux-6.1-x86_64",
+        "processor": "AMD EPYC",
+        "cores": [0],
+        "git": {"commit": "0123456789abcdef", "dirty": False},
+        "command": "sqzx sweep run study.toml --out runs/paper",
+        "xla_flags": "",
     }
     times = {"started_time": "2026-11-25T10:00:00+00:00", "ended_time": "2026-11-25T10:00:14+00:00"}
     status = outcome if isinstance(outcome, Status) else Status(status="done")

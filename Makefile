@@ -1,0 +1,42 @@
+# make study: the paper's two sweeps on the embedded data, and the report.   make test: the tests.
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+STUDY := runs/paper_digits
+
+# The sources of the installation; touching either installs anew.
+INSTALLED := .venv/.installed
+
+.PHONY: help install study test lint bench clean
+
+help:            ## this list
+	@grep -E '^[a-z]+: .*##|^[a-z]+: +##' $(MAKEFILE_LIST) | sed 's/:.*## */	/' | expand -t 12
+
+install: $(INSTALLED)   ## everything but the extras bench and cuda, into .venv
+
+$(INSTALLED): pyproject.toml requirements.txt
+	command -v $(PYTHON) >/dev/null || { echo "needs Python 3.11 or newer: make install PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[prepare,ray,search,dev]'
+	touch $@
+
+study: install   ## the paper's two sweeps on the embedded digits, into runs/paper_digits, with its report
+	$(BIN)/sqzx sweep run sweeps/studies/paper_digits.toml --out $(STUDY)
+	$(BIN)/sqzx plot $(STUDY) --out $(STUDY)/figures
+	@echo "The report:"
+	@$(BIN)/sqzx report $(STUDY) --out $(STUDY)/report.html
+
+test: install    ## all tests, on two processes
+	$(BIN)/pytest -n 2 --dist worksteal
+
+lint: install    ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/ty check --python .venv
+
+bench: install   ## speed, side by side with plain Flax and PyTorch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks.step
+
+clean:           ## remove the installation and what tests leave; runs/ stays
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,117 @@
+"""A comparison on a terminal."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from analysis.compare import METRICS, Comparison, MetricRow, Side
+from analysis.statistics import Estimate
+from analysis.table import ACCURACIES
+from analysis.wording import count_text, percent, percent_interval, points
+from sweeps.plan import shown
+
+
+def render(comparison: Comparison, console: Console) -> None:
+    """Print what differs: configuration, modules, metrics."""
+    for letter, side in (("A", comparison.a), ("B", comparison.b)):
+        console.print(Text(f"{letter}  {side.label}: {count_text(len(side.trials), 'trial')}{_left_out(side)}"))
+    console.print()
+    console.print(_keys(comparison) if comparison.keys else Text("The configurations are equal."))
+    console.print()
+    console.print(_modules(comparison))
+    console.print()
+    if not comparison.metrics:
+        console.print(Text("No trial of either side has finished: nothing to compare in accuracy."))
+        return
+    console.print(_metrics(comparison))
+    console.print(Text("interval: 95 %, Student's t over seeds; of the difference, Welch's", style="dim"))
+
+
+def _left_out(side: Side) -> str:
+    out = side.left_out()
+    return "".join(f"; seed {seed} does not count ({why})" for seed, why in out.items())
+
+
+def _keys(comparison: Comparison) -> Table:
+    table = _table("Configuration", "key", "A", "B")
+    for row in comparison.keys:
+        table.add_row(Text(row.key), Text(shown(row.a)), Text(shown(row.b)))
+    return table
+
+
+def _modules(comparison: Comparison) -> Table:
+    table = _table("Modules", "module")
+    for column in ("output A", "output B", "params A", "params B", "B / A", "MACs A", "MACs B", "B / A"):
+        table.add_column(column, justify="right")
+    for row in comparison.modules:
+        differs = (row.shape_a, row.params_a, row.macs_a) != (row.shape_b, row.params_b, row.macs_b)
+        table.add_row(
+            row.name,
+            _shape(row.shape_a),
+            _shape(row.shape_b),
+            *_pair(row.params_a, row.params_b),
+            *_pair(row.macs_a, row.macs_b),
+            style=None if differs else "dim",
+        )
+    table.add_section()
+    a, b = comparison.a.trials[0].network, comparison.b.trials[0].network
+    table.add_row("total", "", "", *_pair(a.params, b.params), *_pair(a.macs, b.macs), style="bold")
+    return table
+
+
+def _metrics(comparison: Comparison) -> Table:
+    table = _table("Metrics", "metric", "", "mean", "interval", "n", "by seed")
+    for row in comparison.metrics:
+        for letter, estimate, values in (("A", row.a, row.values_a), ("B", row.b, row.values_b)):
+            by_seed = "  ".join(_number(row.metric, value) for value in values.values())
+            name = METRICS[row.metric] if letter == "A" else ""
+            table.add_row(name, letter, *_estimate(row.metric, estimate), str(estimate.n), by_seed)
+        table.add_row("", "B - A", *_difference(row), "", "", style="bold", end_section=True)
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "x".join(map(str, shape)) if shape else "-"
+
+
+def _pair(a: int | None, b: int | None) -> tuple[str, str, str]:
+    ratio = f"{b / a:.2f}" if a and b is not None else ""
+    return *("-" if n is None else f"{n:,}" for n in (a, b)), ratio
+
+
+def _number(metric: str, value: float) -> str:
+    if metric in ACCURACIES:
+        return percent(value)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _estimate(metric: str, estimate: Estimate) -> tuple[str, str]:
+    if estimate.mean is None:
+        return "-", estimate.note
+    return _number(metric, estimate.mean), _interval(metric, estimate.low, estimate.high) or estimate.note
+
+
+def _difference(row: MetricRow) -> tuple[str, str]:
+    found = row.difference
+    if found.difference is None:
+        return "-", found.note
+    if row.metric in ACCURACIES:
+        interval = "" if found.low is None or found.high is None else f"{points(found.low)} to {points(found.high)}"
+        return f"{points(found.difference)} points", interval or found.note
+    sign = "+" if found.difference > 0 else ""
+    return sign + _number(row.metric, found.difference), _interval(row.metric, found.low, found.high) or found.note
+
+
+def _interval(metric: str, low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return ""
+    if metric in ACCURACIES:
+        return percent_interval(low, high)
+    return f"{_number(metric, low)} to {_number(metric, high)}"

@@ -1,0 +1,95 @@
+"""A study in sentences with numbers, computed: what was run, what was found, what cannot be said."""
+
+import pandas as pd
+
+from analysis.curves import Curve, curves
+from analysis.statistics import mean_difference, pareto_front, summarise
+from analysis.table import ACCURACIES, left_out, scored
+from analysis.wording import count_text, listed, percent, percent_interval, points, seeds_text, size_text
+
+
+def summary(frame: pd.DataFrame, metric: str = "test_top1") -> list[str]:
+    """Return the sentences that open a report."""
+    found = summarise(frame, metric)
+    finished = found[found["n"] > 0]
+    sentences = [_what_ran(frame), *_what_is_missing(frame, metric)]
+    if finished.empty:
+        return [*sentences, "No trial has finished yet, so there is no accuracy to report."]
+    sentences += [_chosen(frame, finished, metric), _smallest(finished, metric)]
+    sentences += [_along(frame, curve, metric) for curve in curves(frame, metric) if len(curve.points) > 1]
+    return [*sentences, *_front(finished)]
+
+
+def _what_ran(frame: pd.DataFrame) -> str:
+    planned = frame[frame["status"] != "removed"]
+    counts = planned["status"].str.replace("_", " ").value_counts(sort=False)
+    return (
+        f"The study has {count_text(planned['config_id'].nunique(), 'configuration')} and "
+        f"{count_text(len(planned), 'trial')}: {listed({str(k): int(v) for k, v in counts.items()})}."
+    )
+
+
+def _what_is_missing(frame: pd.DataFrame, metric: str) -> list[str]:
+    """Say which trials that ended enter no mean; those that are still to run are in the first sentence."""
+    out = left_out(frame[~frame["status"].isin(["removed", "pending", "running"])], metric)
+    if out.empty:
+        return []
+    counts = out["why"].value_counts(sort=False)
+    why = listed({str(k): int(v) for k, v in counts.items()})
+    return [f"{count_text(len(out), 'trial')} enter{'s' * (len(out) == 1)} no mean and no front: {why}."]
+
+
+def _chosen(frame: pd.DataFrame, finished: pd.DataFrame, metric: str) -> str:
+    """Name the configuration that validation selects: choosing by the test set would flatter it."""
+    by = metric.replace("test_", "val_")
+    validated = summarise(frame, by)
+    validated = validated[validated["n"] > 0]
+    best = validated.loc[validated["mean"].idxmax()]
+    row = finished.set_index("config_id").loc[best["config_id"]]
+    return (
+        f"Validation chooses {row['name']} ({size_text(row['bytes_fp32'])}; mean {ACCURACIES[by]} "
+        f"{percent(best['mean'])}): its {ACCURACIES[metric]} is {_estimate(row)}."
+    )
+
+
+def _smallest(finished: pd.DataFrame, metric: str) -> str:
+    row = finished.loc[finished["bytes_fp32"].idxmin()]
+    return (
+        f"The smallest network, {row['name']} ({size_text(row['bytes_fp32'])}, {row['params']:,} parameters), "
+        f"reaches {_estimate(row)}."
+    )
+
+
+def _along(frame: pd.DataFrame, curve: Curve, metric: str) -> str:
+    """Say what one axis does from its first to its last finished value."""
+    first, last = curve.points.iloc[0], curve.points.iloc[-1]
+    values = scored(frame, metric).groupby("config_id")[metric]
+    a, b = (list(values.get_group(point["config_id"])) for point in (first, last))
+    found = mean_difference(a, b)
+    assert found.difference is not None
+    sizes = f", {size_text(first['bytes_fp32'])} to {size_text(last['bytes_fp32'])}" if curve.across == "size" else ""
+    sentence = (
+        f"Along {curve.key} from {first['value']} to {last['value']}{sizes}: "
+        f"{percent(first['mean'])} to {percent(last['mean'])}, {points(found.difference)} points"
+    )
+    if found.low is None or found.high is None:
+        return f"{sentence}; {found.note}."
+    verdict = "" if found.low > 0 or found.high < 0 else "; these seeds cannot tell it from no difference"
+    return f"{sentence} (95 % interval {points(found.low)} to {points(found.high)}){verdict}."
+
+
+def _front(finished: pd.DataFrame) -> list[str]:
+    if len(finished) < 2:
+        return []
+    on = int(pareto_front(finished["bytes_fp32"], finished["mean"]).sum())
+    few = (
+        " Which of them would stay there with other seeds, the intervals in the figure let you judge; "
+        "the front itself does not say."
+    )
+    return [f"{on} of {count_text(len(finished), 'configuration')} are on the Pareto front of the means.{few}"]
+
+
+def _estimate(row: pd.Series) -> str:
+    interval = percent_interval(row["low"], row["high"])
+    detail = f"95 % interval {interval}, {seeds_text([int(row['n'])])}" if interval else row["note"]
+    return f"{percent(row['mean'])} ({detail})"

@@ -1,0 +1,230 @@
+"""Every command, end to end: what it prints, what it writes, and how it refuses."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+
+class TestDescribe:
+    def test_the_paper_s_network(self, sqzx):
+        network = json.loads(sqzx("describe", "--json")[1])
+        assert network["params"] == 1_248_424
+        assert network["flops"] == 2 * network["macs"] == 2 * 861_339_936
+        assert network["bytes_fp32"] == 4 * 1_248_424
+        assert network["input_shape"] == [227, 227, 3]
+        assert sum(layer["params"] for layer in network["layers"]) == network["params"]
+        assert network["layers"][0]["output_shape"] == [111, 111, 96]
+
+    def test_table_and_totals(self, sqzx):
+        text = sqzx("describe", "--preset", "squeezenet_v1_1")[1]
+        assert "1,235,496 parameters" in text
+        assert "fire9" in text
+        assert "…" not in text  # nothing is cut, however narrow the terminal
+
+    def test_keys_over_preset_over_file(self, sqzx, tmp_path):
+        file = tmp_path / "c.toml"
+        file.write_text('model.preset = "squeezenet_v1_0"\nmodel.squeeze_ratio = 0.5\n')
+        described = json.loads(sqzx("describe", "--config", file, "--json")[1])
+        assert described["params"] == 3_404_392
+        other = json.loads(
+            sqzx("describe", "--config", file, "--set", "model.squeeze_ratio=0.25", "--json")[1]
+        )
+        assert other["params"] == 1_967_080
+
+    def test_a_data_set_decides_shape_and_classes(self, sqzx):
+        text = sqzx("describe", "--preset", "squeezenet_small", "--set", "data.name=fashion_mnist", "--json")[
+            1
+        ]
+        assert json.loads(text)["params"] == 47_258
+        assert json.loads(text)["input_shape"] == [28, 28, 1]
+
+    def test_input_size_and_channels(self, sqzx):
+        text = sqzx("describe", "--input-size", "227x128", "--channels", "1", "--json")[1]
+        assert json.loads(text)["input_shape"] == [227, 128, 1]
+        assert json.loads(text)["params"] == 1_239_016
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (
+                ["--set", "model.squeze_ratio=0.5"],
+                "--set: model.squeze_ratio: unknown key; did you mean model.squeeze_ratio?",
+            ),
+            (["--set", "model.freq=true"], "model.freq: needs a whole number, found true"),
+            (["--set", "model.freq"], "needs KEY=VALUE"),
+            (["--set", "model.squeeze_ratio=0"], "gives fire2's squeeze1x1 a width of 0"),
+            (["--input-size", "20x20"], "leaves a map of"),
+            (["--input-size", "20"], "needs HEIGHTxWIDTH"),
+            (["--channels", "0"], "--channels: needs at least 1"),
+            (["--preset", "squeezenet"], "did you mean squeezenet_"),
+            (["--config", "no.toml"], "no.toml: no such file"),
+            (["--verbose"], "--verbose"),
+        ],
+    )  # fmt: skip
+    def test_mistakes_are_one_line(self, sqzx, arguments, message):
+        code, out, err = sqzx("describe", *arguments, check=False)
+        assert code == 2
+        assert out == ""
+        assert message in err
+        assert len(err.strip().splitlines()) == 1
+
+
+class TestTrain:
+    def test_a_trial_folder_and_again_from_it(self, sqzx, tiny_set, tmp_path):
+        out = tmp_path / "trial"
+        text = sqzx("train", "--preset", "squeezenet_small", *tiny_set, "--out", out)[1]
+        assert "epoch 2/2" in text
+        assert "test top-1" in text
+        assert "epoch 2/2" in (out / "log.txt").read_text()
+        result = (out / "result.json").read_text()
+        assert sqzx("train", "--preset", "squeezenet_small", *tiny_set, "--out", out)[0] == 0
+        assert (out / "result.json").read_text() == result  # done is done
+
+        code, _, err = sqzx(
+            "train",
+            "--preset",
+            "squeezenet_small",
+            *tiny_set,
+            "--set",
+            "model.freq=1",
+            "--out",
+            out,
+            check=False,
+        )
+        assert code == 2
+        assert "holds another trial (model.freq is 2 there, 1 here)" in err
+
+        # A trial's own config.json is a configuration like any other.
+        config = ["--config", out / "config.json"]
+        assert sqzx("describe", *config, "--json")[1] == sqzx(
+            "describe", "--preset", "squeezenet_small", *tiny_set, "--set=data.name=digits", "--json"
+        )[1]  # fmt: skip
+
+        code, _, err = sqzx(
+            "train",
+            *config,
+            "--set",
+            "model.base_e=8",
+            "--init-from",
+            out,
+            "--out",
+            tmp_path / "b",
+            check=False,
+        )
+        assert code == 2
+        assert "in this network" in err
+        assert not (tmp_path / "b").exists()
+        sqzx("train", *config, "--set", "seed=1", "--init-from", out, "--out", tmp_path / "c")
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([], "leaves a map of"),  # v1.0 on 8x8 pixels
+            (["--set", "data.name=fashion_mnst"], "fashion_mnist"),
+            (["--set", "model.num_classes=7"], "model.num_classes: digits has 10, found 7"),
+            (["--preset", "squeezenet_small", "--init-from", "nowhere"], "--init-from nowhere: not a"),
+        ],
+    )  # fmt: skip
+    def test_mistakes_leave_nothing_behind(self, sqzx, tmp_path, arguments, message):
+        code, _, err = sqzx("train", *arguments, "--out", tmp_path / "t", check=False)
+        assert code == 2
+        assert message in err
+        assert len(err.strip().splitlines()) == 1
+        assert not (tmp_path / "t").exists()
+
+    def test_a_folder_with_other_things_is_left_alone(self, sqzx, tiny_set, tmp_path):
+        (tmp_path / "notes.txt").write_text("mine")
+        code, _, err = sqzx(
+            "train", "--preset", "squeezenet_small", *tiny_set, "--out", tmp_path, check=False
+        )
+        assert code == 2
+        assert "is not empty and no trial's folder" in err
+
+
+class TestData:
+    def test_digits_can_be_prepared_and_listed(self, sqzx):
+        assert "1,438 training and 359 test images of 8x8x1" in sqzx("data", "prepare", "digits")[1]
+        assert [info["name"] for info in json.loads(sqzx("data", "list", "--json")[1])] == ["digits"]
+        assert "digits" in sqzx("data", "list")[1]
+
+    def test_an_empty_folder_is_no_source(self, sqzx, tmp_path):
+        code, _, err = sqzx("data", "prepare", "fashion_mnist", "--from", tmp_path, check=False)
+        assert code == 2
+        assert "train-images-idx3-ubyte.gz" in err
+        assert len(err.strip().splitlines()) == 1
+
+
+class TestStudy:
+    def test_status(self, sqzx, study):
+        status = json.loads(sqzx("sweep", "status", study, "--json")[1])
+        assert status["counts"] == {
+            "pending": 0, "running": 0, "done": 4, "failed": 0,
+            "timed_out": 0, "interrupted": 0, "censored": 0, "removed": 0,
+        }  # fmt: skip
+        assert "4 done" in sqzx("sweep", "status", study)[1]
+
+    def test_plan_shows_what_is_skipped_and_why(self, sqzx, study):
+        text = sqzx("sweep", "plan", study / "study.toml", "--out", study)[1]
+        assert "skipped 1: model.squeeze_ratio: 0.0625 gives fire2's squeeze1x1 a width of 0" in text
+        plan = json.loads(sqzx("sweep", "plan", study / "study.toml", "--json")[1])
+        assert plan["skipped"][0]["config"] == {"model.squeeze_ratio": 0.0625}
+        assert {"id", "name", "sweeps", "config", "params", "macs", "status", "est_seconds"} <= plan[
+            "trials"
+        ][0].keys()
+        assert plan["trials"][0]["est_seconds"] is None  # nothing is known without a folder
+
+    def test_table(self, sqzx, study, tmp_path):
+        rows = list(csv.DictReader(io.StringIO(sqzx("table", study)[1])))
+        assert len(rows) == 4
+        assert {row["model.squeeze_ratio"] for row in rows} == {"0.25", "0.5"}
+        sqzx("table", study, "--out", tmp_path / "t.parquet")
+        assert (tmp_path / "t.parquet").read_bytes()[:4] == b"PAR1"
+        assert sqzx("table", study, "--out", tmp_path / "t.xls", check=False)[0] == 2
+
+    def test_plot_writes_png_and_svg(self, sqzx, study, tmp_path):
+        paths = sqzx("plot", study, "--out", tmp_path / "figures")[1].split()
+        assert sorted(p.rpartition(".")[2] for p in paths) == ["png", "png", "svg", "svg"]
+        assert all((tmp_path / "figures" / p.rpartition("/")[2]).stat().st_size > 1000 for p in paths)
+        code, _, err = sqzx("plot", study, "--out", tmp_path, "--metric", "test_top2", check=False)
+        assert code == 2
+        assert "did you mean test_top" in err
+
+    def test_report_is_one_file(self, sqzx, study, tmp_path):
+        path = sqzx("report", study, "--out", tmp_path / "r.html")[1].strip()
+        page = Path(path).read_text()
+        assert "width of 0" in page
+        assert "<svg" in page
+        assert "http://" not in page.replace("http://www.w3.org", "").replace("http://creativecommons", "")
+
+    def test_compare(self, sqzx, study):
+        text = sqzx("compare", study, "model.squeeze_ratio=0.25", "model.squeeze_ratio=0.5")[1]
+        assert "squeeze_ratio" in text
+        found = json.loads(
+            sqzx("compare", study, "model.squeeze_ratio=0.25", "model.squeeze_ratio=0.5", "--json")[1]
+        )
+        assert "model.squeeze_ratio" in json.dumps(found["keys"])
+        code, _, err = sqzx("compare", study, "model.squeeze_ratio=0.25", "nothing", check=False)
+        assert code == 2
+        assert len(err.strip().splitlines()) == 1
+
+
+def test_a_reader_that_goes_away_is_no_error(sqzx):
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        f"{sys.executable} -m sqzx describe | head -n 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+
+
+def test_help_and_version(sqzx):
+    assert "sweep" in sqzx("--help")[1]
+    assert sqzx("--version")[1].strip() == __import__("sqzx").__version__

@@ -1,0 +1,239 @@
+"""Running a study: what is missing runs, and nothing else, whatever happens in between."""
+
+import json
+import os
+import signal
+
+import pytest
+
+
+def counts(tiny) -> dict[str, int]:
+    return {state: n for state, n in tiny.status()["counts"].items() if n}
+
+
+def test_a_run_leaves_every_trial_done_with_readable_files(tiny):
+    code, text = tiny.run()
+    assert code == 0, text
+    assert "2 done" in text
+    assert "\x1b" not in text  # no control codes in a pipe
+    for folder in tiny.trials().values():
+        assert {p.name for p in folder.iterdir()} >= {
+            "config.json", "status.json", "metrics.jsonl", "result.json",
+            "predictions.npz", "checkpoint", "log.txt",
+        }  # fmt: skip
+        result = json.loads((folder / "result.json").read_text())
+        for key in ("val_top1", "val_top5", "test_top1", "test_top5", "params", "macs", "bytes_fp32", "steps",
+                    "train_seconds", "images_per_second", "compile_seconds"):  # fmt: skip
+            assert isinstance(result[key], int | float), key
+        status = json.loads((folder / "status.json").read_text())
+        assert len(status["provenance"]["cores"]) == 1  # pinned
+        assert "sweep run" in status["provenance"]["command"]
+
+
+def test_a_second_run_does_nothing(tiny):
+    tiny.run()
+    before = {p: p.stat().st_mtime_ns for p in (tiny.out / "trials").rglob("*")}
+    code, text = tiny.run()
+    assert code == 0
+    assert "started" not in text
+    assert {p: p.stat().st_mtime_ns for p in (tiny.out / "trials").rglob("*")} == before
+
+
+def test_an_added_value_runs_alone_and_a_removed_one_stays(tiny):
+    tiny.run()
+    tiny.write((0.5, 0.75))
+    code, text = tiny.run()
+    assert code == 0, text
+    assert text.count("started") == 1
+    assert counts(tiny) == {"done": 2, "removed": 1}
+    assert len(tiny.trials()) == 3
+
+
+def test_a_misspelt_key_stops_before_anything_happens(tiny):
+    tiny.run()
+    frozen = (tiny.out / "study.toml").read_text()
+    tiny.file.write_text(tiny.file.read_text().replace("grid.model.squeeze_ratio", "grid.model.squeze_ratio"))
+    code, text = tiny.run()
+    assert code == 2
+    assert "model.squeze_ratio: unknown key; did you mean model.squeeze_ratio?" in text
+    assert (tiny.out / "study.toml").read_text() == frozen
+
+
+def test_a_killed_runner_takes_its_workers_along_and_the_next_run_finishes_alike(tiny, tmp_path, compiled):
+    whole = type(tiny)(tmp_path / "whole", compiled)
+    for study in (tiny, whole):
+        study.write(seeds=2, epochs=150)
+    assert whole.run()[0] == 0
+    process = tiny.start_run()
+    tiny.wait_for_training(process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    tiny.wait_for_no_process()
+    assert counts(tiny).get("running") is None
+    assert tiny.run()[0] == 0
+    assert counts(tiny) == {"done": 4}
+    assert tiny.trials().keys() == whole.trials().keys()
+    for name, folder in tiny.trials().items():
+        assert tiny.stable(folder) == tiny.stable(whole.trials()[name])
+
+
+def test_a_killed_worker_fails_its_trial_alone_until_retried(tiny):
+    tiny.write(epochs=150)
+    process = tiny.start_run()
+    os.kill(tiny.wait_for_training(process)[0], signal.SIGKILL)
+    code, text = tiny.finished(process)
+    assert code == 1
+    assert "SIGKILL" in text
+    assert "sqzx sweep retry" in text
+    assert counts(tiny) == {"done": 1, "failed": 1}
+
+    code, text = tiny.run()  # a failed trial runs again only when asked
+    assert code == 1
+    assert "started" not in text
+
+    code, text = tiny.command("sweep", "retry", str(tiny.out))
+    assert code == 0, text
+    assert counts(tiny) == {"done": 2}
+    assert sorted(tiny.attempts().values()) == [1, 2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_asked_to_stop_it_saves_and_the_next_run_goes_on(tiny, number):
+    tiny.write(epochs=400)
+    process = tiny.start_run()
+    tiny.wait_for_training(process)
+    os.kill(process.pid, number)
+    code, text = tiny.finished(process)
+    assert code == 130, text
+    tiny.wait_for_no_process()
+    assert "interrupted" in counts(tiny)
+    saved = list(tiny.out.glob("trials/*/checkpoint/*/MANIFEST.json"))
+    assert saved
+    steps = int(saved[0].parent.name)
+
+    tiny.write(epochs=400)
+    code, text = tiny.run()
+    assert code == 0, text
+    lines = [json.loads(x) for x in (saved[0].parents[2] / "metrics.jsonl").read_text().splitlines()]
+    assert [x["step"] for x in lines if x["kind"] == "train"] == list(range(1, 801))
+    assert 0 < steps < 800
+
+
+def test_asked_twice_it_stops_at_once(tiny):
+    tiny.write(epochs=4000)
+    process = tiny.start_run()
+    tiny.wait_for_training(process)
+    for _ in range(2):
+        os.kill(process.pid, signal.SIGINT)
+    code, _ = tiny.finished(process)
+    assert code == 130
+    tiny.wait_for_no_process(2)
+    assert set(counts(tiny)) <= {"interrupted", "pending"}
+
+
+def test_a_time_limit_ends_the_trial_that_passes_it(tiny):
+    tiny.write(ratios=(0.25,), epochs=100_000)
+    code, text = tiny.run("--time-limit", "6")
+    assert code == 1
+    assert "took longer than the time limit of 6 s" in text
+    assert counts(tiny) == {"timed_out": 1}
+    tiny.wait_for_no_process()
+
+
+def test_a_trial_that_goes_non_finite_fails_without_an_accuracy(tiny):
+    tiny.write(ratios=(0.25, 0.5), more="\n".join([
+        '[[sweep]]', 'name = "wild"', 'set.train.recipe = "paper"', "set.train.learning_rate = 1e30",
+        "set.model.squeeze_ratio = 0.5",
+    ]))  # fmt: skip
+    code, text = tiny.run()
+    assert code == 1
+    assert "not finite" in text
+    assert counts(tiny) == {"done": 2, "failed": 1}
+    failed = next(t["id"] for t in tiny.status()["trials"] if t["status"] == "failed")
+    assert not (tiny.trials()[failed] / "result.json").exists()
+
+
+def test_fail_fast_starts_nothing_after_the_first_failure(tiny):
+    tiny.write(ratios=(0.25,), seeds=6, config='train.recipe = "paper"\ntrain.learning_rate = 1e30')
+    code, _ = tiny.run("--workers", "1", "--fail-fast")
+    assert code == 1
+    assert counts(tiny) == {"failed": 1, "pending": 5}
+
+
+def test_two_runners_share_a_folder_and_no_trial_runs_twice(tiny):
+    tiny.write(seeds=3)
+    runners = [tiny.start_run("--workers", "2") for _ in range(2)]
+    for runner in runners:
+        code, text = tiny.finished(runner)
+        assert code == 0, text
+    assert counts(tiny) == {"done": 6}
+    assert set(tiny.attempts().values()) == {1}
+
+
+def test_workers_limits_how_many_run_at_once(tiny):
+    tiny.write(seeds=2)
+    _, text = tiny.run("--workers", "1")
+    events = [line.split()[0] for line in text.splitlines() if line.startswith(("started", "done"))]
+    assert events == ["started", "done"] * 4
+
+
+def test_a_study_edited_while_it_runs_changes_nothing_until_the_next_run(tiny):
+    tiny.write(epochs=150)
+    process = tiny.start_run()
+    tiny.wait_for_training(process)
+    tiny.write((0.75,), epochs=150)
+    assert tiny.finished(process)[0] == 0
+    assert counts(tiny) == {"done": 2}
+    assert tiny.run()[0] == 0
+    assert counts(tiny) == {"done": 1, "removed": 2}
+
+
+def test_finished_trials_price_the_others(tiny):
+    tiny.run()
+    tiny.write((0.25, 0.5, 0.75), seeds=2)
+    code, text = tiny.command("sweep", "plan", str(tiny.file), "--out", str(tiny.out), "--json")
+    assert code == 0
+    plan = json.loads(text)
+    assert all(t["est_seconds"] > 0 for t in plan["trials"])
+    pending = [t["est_seconds"] for t in plan["trials"] if t["status"] == "pending"]
+    assert len(pending) == 4
+    assert plan["totals"]["est_seconds_left"] == pytest.approx(sum(pending) / plan["totals"]["workers"])
+
+
+class TestMistakes:
+    def test_a_folder_of_another_study_is_left_alone(self, tiny):
+        tiny.run()
+        tiny.file.write_text(tiny.file.read_text().replace('name = "tiny"', 'name = "other"'))
+        code, text = tiny.run()
+        assert code == 2
+        assert "holds the study 'tiny', not 'other'; choose another --out" in text
+
+    def test_a_folder_that_is_no_study_is_left_alone(self, tiny, tmp_path):
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "thesis.tex").write_text("...")
+        code, text = tiny.command("sweep", "run", str(tiny.file), "--out", str(tmp_path / "mine"))
+        assert code == 2
+        assert "no study.toml in it" in text
+        assert os.listdir(tmp_path / "mine") == ["thesis.tex"]
+
+    def test_missing_data_is_one_line_with_the_command(self, tiny, monkeypatch, tmp_path):
+        monkeypatch.setenv("SQZX_DATA", str(tmp_path / "nothing"))
+        tiny.file.write_text(tiny.file.read_text().replace('"digits"', '"fashion_mnist"'))
+        code, text = tiny.run()
+        assert code == 2
+        assert "sqzx data prepare fashion_mnist" in text
+        assert len(text.strip().splitlines()) == 1
+        assert "fashion_mnist" not in (tiny.out / "study.toml").read_text()
+
+    @pytest.mark.parametrize("command", [["sweep", "status"], ["sweep", "retry"], ["report"], ["table"]])
+    def test_commands_of_a_folder_want_a_study(self, tiny, tmp_path, command):
+        code, text = tiny.command(*command, str(tmp_path / "no"))
+        assert code == 2
+        assert "no such folder" in text
+        assert len(text.strip().splitlines()) == 1
+
+    @pytest.mark.parametrize("options", [("--workers", "0"), ("--time-limit", "0"), ("--time-limit", "-1")])
+    def test_impossible_options(self, tiny, options):
+        code, text = tiny.run(*options)
+        assert code == 2
+        assert options[0] in text
