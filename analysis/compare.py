@@ -173,7 +173,9 @@ def select(planned: Iterable[PlannedTrial], text: str) -> list[PlannedTrial]:
     wanted = dict(parse_assignment(part, "compare") for part in re.split(r",(?=\s*[A-Za-z_.0-9]+\s*=)", text))
     found = [t for t in current if all(t.config.settings().get(k) == v for k, v in wanted.items())]
     if not found:
-        raise InputError(f"{text}: no configuration of the study has these; it has {_shortened(_names(current))}")
+        raise InputError(
+            f"{text}: no configuration of the study has these; it has {_shortened(_names(current))}"
+        )
     if len({trial.config_id for trial in found}) > 1:
         raise _ambiguous(text, _names(found), "configurations")
     return found

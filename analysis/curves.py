@@ -33,9 +33,9 @@ class Curve(NamedTuple):
 
     `points`, in the order along the axis, has `config_id`, `value` (text), `x`, `label`, `bytes_fp32`,
     `mean`, `low`, `high` and `n`.
-    x is the size in bytes where each value has its own ("size"), as in the paper. It is the value itself where
-    sizes coincide ("value"), and the rank of a value that is no number ("name"). `published` is the paper's
-    curve along the same axis (`paper.figure3`), where it has one.
+    `x` is the size in bytes where each value has its own ("size"), as in the paper; the value itself
+    where sizes coincide ("value"); the rank of a value that is no number ("name"). `published` is the
+    paper's curve along the same axis (`paper.figure3`), where it has one.
     """
 
     sweep: str
@@ -87,7 +87,8 @@ def draw_curves(found: list[Curve], metric: str = "test_top1") -> Figure:
         head(
             figure,
             f"{ACCURACIES[metric].capitalize()} along each axis",
-            f"Points: mean over seeds ({numbers}), each with its value and mean in %. Whiskers: 95 % t interval.{cut}",
+            f"Points: mean over seeds ({numbers}), each with its value and mean in %. "
+            f"Whiskers: 95 % t interval.{cut}",
         )
         panels = figure.subplots(len(shown), columns, squeeze=False, sharey="col")
         for row, curve in zip(panels, shown, strict=True):
@@ -134,14 +135,16 @@ def _label_ours(axes: Axes, curve: Curve) -> None:
     chosen = labelled(curve.points)
     common = int(curve.points["n"].mode().max())
     texts = [
-        f"{p.label}\n{100 * p.mean:.1f}" + (f"\nn = {p.n}" if p.n != common else "")
-        for p in chosen.itertuples()
+        f"{label}\n{100 * mean:.1f}" + (f"\nn = {n}" if n != common else "")
+        for label, mean, n in zip(chosen["label"], chosen["mean"], chosen["n"], strict=True)
     ]
     add_labels(axes, list(chosen["x"]), list(chosen["mean"]), texts)
 
 
 def _label_published(axes: Axes, published: pd.DataFrame) -> None:
-    texts = [f"{p.value:g}\n{p.top5:.1f}" for p in published.itertuples()]
+    texts = [
+        f"{value:g}\n{top5:.1f}" for value, top5 in zip(published["value"], published["top5"], strict=True)
+    ]
     add_labels(axes, list(published["bytes_fp32"]), list(published["top5"] / 100), texts)
 
 

@@ -66,9 +66,7 @@ def draw_front(found: Front, metric: str = "test_top1") -> Figure:
         axes = figure.subplots()
         whiskers(axes, points, "bytes_fp32", SOFT)
         axes.step(best["bytes_fp32"], best["mean"], where="post", color=INK, linewidth=1.2, zorder=1.5)
-        looks = {
-            g: {"color": c, "marker": m} for g, c, m in zip(found.groups, COLOURS, MARKERS, strict=False)
-        }
+        colours, markers = (dict(zip(found.groups, kind, strict=False)) for kind in (COLOURS, MARKERS))
         sns.scatterplot(
             data=points,
             x="bytes_fp32",
@@ -77,8 +75,8 @@ def draw_front(found: Front, metric: str = "test_top1") -> Figure:
             hue_order=found.groups,
             style="group",
             style_order=found.groups,
-            palette={group: look["color"] for group, look in looks.items()},
-            markers={group: look["marker"] for group, look in looks.items()},
+            palette=colours,
+            markers=markers,
             s=52,
             zorder=3,
             legend=False,
@@ -91,7 +89,7 @@ def draw_front(found: Front, metric: str = "test_top1") -> Figure:
         axes.margins(x=0.12, y=0.15)
         size_axis(axes)
         percent_axis(axes)
-        _legend(axes, looks)
+        _legend(axes, found.groups)
         freeze_layout(figure)
         chosen = labelled(best)
         texts = [_label(point) for point in chosen["name"]]
@@ -99,11 +97,14 @@ def draw_front(found: Front, metric: str = "test_top1") -> Figure:
     return figure
 
 
-def _legend(axes: Axes, looks: dict[str, dict[str, str]]) -> None:
+def _legend(axes: Axes, groups: tuple[str, ...]) -> None:
     """Name the groups; the texts are set afterwards, since a legend drops labels that begin with "_"."""
-    handles = [Line2D([], [], linestyle="none", markersize=7, **look) for look in looks.values()]
+    handles = [
+        Line2D([], [], linestyle="none", markersize=7, color=colour, marker=marker)
+        for _, colour, marker in zip(groups, COLOURS, MARKERS, strict=False)
+    ]
     legend = axes.legend(handles, ["."] * len(handles), loc="lower right", title="sweep", alignment="left")
-    for text, group in zip(legend.get_texts(), looks, strict=True):
+    for text, group in zip(legend.get_texts(), groups, strict=True):
         text.set_text(group)
 
 

@@ -1,9 +1,9 @@
 """Labels of points, placed where they overlap neither each other nor what is drawn.
 
-Each label tries a fixed list of places around its point, near ones first, and takes the one that costs least:
-off the panel or on another label costs most, on a marker less, on a line or a whisker little, and so does
-distance. A few rounds let the first ones give way to the later ones. Nothing is random and nothing is timed, so a
-figure is the same on every machine.
+Each label tries a fixed list of places around its point, near ones first, and takes the one that costs
+least: off the panel or on another label costs most, on a marker less, on a line or a whisker little, and so
+does distance. A few rounds let the first ones give way to the later ones. Nothing is random and nothing is
+timed, so a figure is the same on every machine.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from analysis.style import INK, SOFT
 
@@ -52,28 +54,29 @@ def labelled(points: pd.DataFrame) -> pd.DataFrame:
     return points.iloc[np.unique(np.linspace(0, len(points) - 1, MOST).round().astype(int))]
 
 
-def add_labels(axes: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str]) -> list[np.ndarray]:
-    """Write a label at each point once the figure's layout is final, and return their boxes in pixels."""
-    style = {"fontsize": 7.5, "color": INK, "linespacing": 1.15, "ha": "center", "va": "center"}
-    anchors = axes.transData.transform(np.column_stack([x, y]).astype(np.float64))
-    sizes = [_size(axes, text, style) for text in texts]
-    pixel = 72 / axes.get_figure(root=True).dpi
-    places = place(anchors, np.array(sizes), axes.bbox.extents, drawn(axes), points_a_pixel=pixel)
-    for text, at, anchor, size, centre in zip(
-        texts, zip(x, y, strict=True), anchors, sizes, places, strict=True
-    ):
-        gap = np.maximum(np.abs(centre - anchor) - size / 2, 0) * pixel
-        far = float(np.hypot(*gap)) >= _LEADER_FROM
-        arrow = {"arrowstyle": "-", "color": SOFT, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3}
-        axes.annotate(
-            text,
-            at,
-            tuple((centre - anchor) * pixel),
-            textcoords="offset points",
-            arrowprops=arrow if far else None,
-            **style,
-        )
-    return [np.concatenate([c - s / 2, c + s / 2]) for c, s in zip(places, sizes, strict=True)]
+def add_labels(axes: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str]) -> list[Text]:
+    """Write a label at each point, once the figure's layout is final."""
+    at = np.column_stack([x, y]).astype(np.float64)
+    anchors = axes.transData.transform(at)
+    pixel = 72 / _figure(axes).dpi
+    written = [
+        axes.text(0, 0, text, fontsize=7.5, color=INK, linespacing=1.15, ha="center", va="center")
+        for text in texts
+    ]
+    sizes = np.array([_size(text) for text in written])
+    centres = place(anchors, sizes, np.array(axes.bbox.extents), drawn(axes), points_a_pixel=pixel)
+    for text, point, anchor, size, centre in zip(written, at, anchors, sizes, centres, strict=True):
+        text.set_position(tuple(axes.transData.inverted().transform(centre)))
+        gap = np.maximum(np.abs(centre - anchor) - size / 2, 0)
+        if float(np.hypot(*gap)) * pixel >= _LEADER_FROM:
+            near = np.clip(anchor, centre - size / 2, centre + size / 2)
+            axes.annotate(
+                "",
+                tuple(point),
+                tuple(axes.transData.inverted().transform(near)),
+                arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 3},
+            )
+    return written
 
 
 def place(
@@ -100,7 +103,7 @@ def place(
 
 
 def drawn(axes: Axes, step: float = 3) -> Obstacles:
-    """Return what labels keep off: the markers, lines and whiskers of a panel, as points a few pixels apart."""
+    """Return the markers, lines and whiskers of a panel as points a few pixels apart."""
     at, cost = [np.empty((0, 2))], [np.empty(0)]
     for line in axes.lines:
         corners = axes.transData.transform(np.column_stack(line.get_data()).astype(np.float64))
@@ -116,7 +119,8 @@ def drawn(axes: Axes, step: float = 3) -> Obstacles:
                 at.append(dense)
                 cost.append(np.full(len(dense), 0.5))
     for marked in (*(c.get_offsets() for c in axes.collections), *(line.get_xydata() for line in axes.lines)):
-        at.append(axes.transData.transform(np.asarray(marked, dtype=np.float64)))
+        marked = np.asarray(marked, dtype=np.float64)
+        at.append(axes.transData.transform(marked))
         cost.append(np.full(len(marked), 30.0))
     return Obstacles(np.concatenate(at), np.concatenate(cost))
 
@@ -129,9 +133,13 @@ def _dense(corners: np.ndarray, step: float) -> np.ndarray:
     return np.concatenate(pieces)
 
 
-def _size(axes: Axes, text: str, style: dict) -> np.ndarray:
-    """Return the width and height of a label in pixels."""
-    written = axes.text(0, 0, text, transform=None, **style)
-    box = written.get_window_extent(axes.get_figure(root=True).canvas.get_renderer())
-    written.remove()
+def _size(text: Text) -> np.ndarray:
+    """Return the width and height of a written label in pixels."""
+    box = text.get_window_extent()
     return np.array([box.width, box.height])
+
+
+def _figure(axes: Axes) -> Figure:
+    figure = axes.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    return figure

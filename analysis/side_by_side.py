@@ -14,7 +14,9 @@ from sweeps.plan import shown
 def render(comparison: Comparison, console: Console) -> None:
     """Print what differs: configuration, modules, metrics."""
     for letter, side in (("A", comparison.a), ("B", comparison.b)):
-        console.print(Text(f"{letter}  {side.label}: {count_text(len(side.trials), 'trial')}{_left_out(side)}"))
+        console.print(
+            Text(f"{letter}  {side.label}: {count_text(len(side.trials), 'trial')}{_left_out(side)}")
+        )
     console.print()
     console.print(_keys(comparison) if comparison.keys else Text("The configurations are equal."))
     console.print()
@@ -83,7 +85,8 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 def _pair(a: int | None, b: int | None) -> tuple[str, str, str]:
     ratio = f"{b / a:.2f}" if a and b is not None else ""
-    return *("-" if n is None else f"{n:,}" for n in (a, b)), ratio
+    first, second = ("-" if n is None else f"{n:,}" for n in (a, b))
+    return first, second, ratio
 
 
 def _number(metric: str, value: float) -> str:
@@ -103,10 +106,14 @@ def _difference(row: MetricRow) -> tuple[str, str]:
     if found.difference is None:
         return "-", found.note
     if row.metric in ACCURACIES:
-        interval = "" if found.low is None or found.high is None else f"{points(found.low)} to {points(found.high)}"
+        interval = (
+            "" if found.low is None or found.high is None else f"{points(found.low)} to {points(found.high)}"
+        )
         return f"{points(found.difference)} points", interval or found.note
     sign = "+" if found.difference > 0 else ""
-    return sign + _number(row.metric, found.difference), _interval(row.metric, found.low, found.high) or found.note
+    return sign + _number(row.metric, found.difference), _interval(
+        row.metric, found.low, found.high
+    ) or found.note
 
 
 def _interval(metric: str, low: float | None, high: float | None) -> str:

@@ -6,12 +6,12 @@ Every interval here has 95 % coverage under it.
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import moocore
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
 from analysis.table import check_metric, configuration_keys, scored
@@ -39,7 +39,7 @@ class Difference(NamedTuple):
     note: str
 
 
-def mean_interval(values: Sequence[float] | np.ndarray, /) -> Estimate:
+def mean_interval(values: ArrayLike, /) -> Estimate:
     """Return the mean of finite values and its t interval, mean +- t(0.975, n - 1) * s / sqrt(n).
 
     s is the standard deviation with n - 1. One value has no interval. Neither have n equal values: s = 0
@@ -59,7 +59,7 @@ def mean_interval(values: Sequence[float] | np.ndarray, /) -> Estimate:
     return Estimate(mean, mean - half, mean + half, n, "")
 
 
-def mean_difference(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, /) -> Difference:
+def mean_difference(a: ArrayLike, b: ArrayLike, /) -> Difference:
     """Return mean(b) - mean(a) and Welch's interval: independent seeds, variances that may differ.
 
     With v = s^2 / n of each side, the interval is d +- t(0.975, df) * sqrt(va + vb), where
@@ -103,7 +103,7 @@ def summarise(frame: pd.DataFrame, metric: str, /) -> pd.DataFrame:
     return summary
 
 
-def pareto_front(size: Sequence[float] | np.ndarray, accuracy: Sequence[float] | np.ndarray, /) -> np.ndarray:
+def pareto_front(size: ArrayLike, accuracy: ArrayLike, /) -> np.ndarray:
     """Return which points nothing beats: no other is smaller and as accurate, or more accurate and as small.
 
     Of two points with one size only the more accurate is on the front, and of two with one accuracy only
@@ -118,7 +118,7 @@ def pareto_front(size: Sequence[float] | np.ndarray, accuracy: Sequence[float] |
     return front
 
 
-def _finite(values: Sequence[float] | np.ndarray) -> np.ndarray:
+def _finite(values: ArrayLike) -> np.ndarray:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not np.isfinite(array).all():
         raise ValueError(f"needs a list of finite numbers, found {values}")

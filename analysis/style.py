@@ -1,18 +1,19 @@
-"""How figures look, and how they are written: colours, type, axes, PNG and SVG that are the same each time."""
+"""How figures look and how they are written: colours, type, axes, and the same bytes each time."""
 
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.wording import size_text
@@ -59,16 +60,16 @@ _RC: dict[str, Any] = {
 
 
 @contextmanager
-def styled() -> Iterator[None]:
+def styled() -> Generator[None]:
     """Draw and write figures in this style, whatever the user's own settings and backend are."""
     with mpl.rc_context():
         mpl.rcdefaults()  # touches no backend
-        mpl.rcParams.update(_RC)
+        mpl.rcParams.update(_RC)  # type: ignore
         yield
 
 
 @contextmanager
-def one_glyph_warning() -> Iterator[None]:
+def one_glyph_warning() -> Generator[None]:
     """Turn the warnings about characters that the figures' font lacks into one line."""
     missing: dict[str, None] = {}
     with warnings.catch_warnings(record=True) as caught:
@@ -91,15 +92,24 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def save_png(figure: Figure, file: BinaryIO) -> None:
+    """Write a figure as PNG; the same figure gives the same bytes."""
+    with styled():
+        figure.savefig(file, format="png", metadata={"Software": None})
+
+
+def save_svg(figure: Figure, file: BinaryIO) -> None:
+    """Write a figure as SVG; the same figure gives the same bytes."""
+    with styled():
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+
+
 def write_figure(figure: Figure, stem: Path) -> list[Path]:
-    """Write a figure as `stem`.png and `stem`.svg; the same figure gives the same bytes."""
-    paths = [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
-    for path, metadata in zip(paths, ({"Software": None}, {"Date": None, "Creator": None}), strict=True):
-        with styled():
-            write_whole(
-                path, lambda file, p=path, m=metadata: figure.savefig(file, format=p.suffix[1:], metadata=m)
-            )
-    return paths
+    """Write a figure as `stem`.png and `stem`.svg, and return the two."""
+    png, svg = (stem.with_name(stem.name + suffix) for suffix in (".png", ".svg"))
+    write_whole(png, lambda file: save_png(figure, file))
+    write_whole(svg, lambda file: save_svg(figure, file))
+    return [png, svg]
 
 
 def size_axis(axes: Axes) -> None:
@@ -134,7 +144,7 @@ def head(figure: Figure, title: str, subtitle: str) -> None:
     figure.text(0.1 / width, 1 - 0.1 / height, title, fontsize=12, fontweight="bold", va="top")
     figure.text(0.1 / width, 1 - 0.36 / height, "\n".join(lines), fontsize=8.5, color=SOFT, va="top")
     engine = figure.get_layout_engine()
-    assert engine is not None
+    assert isinstance(engine, ConstrainedLayoutEngine)
     engine.set(rect=(0, 0, 1, 1 - (0.5 + 0.16 * len(lines)) / height))
 
 

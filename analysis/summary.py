@@ -1,10 +1,12 @@
 """A study in sentences with numbers, computed: what was run, what was found, what cannot be said."""
 
+from typing import Any
+
 import pandas as pd
 
 from analysis.curves import Curve, curves
 from analysis.statistics import mean_difference, pareto_front, summarise
-from analysis.table import ACCURACIES, left_out, scored
+from analysis.table import ACCURACIES, left_out, records, scored
 from analysis.wording import count_text, listed, percent, percent_interval, points, seeds_text, size_text
 
 
@@ -15,7 +17,7 @@ def summary(frame: pd.DataFrame, metric: str = "test_top1") -> list[str]:
     sentences = [_what_ran(frame), *_what_is_missing(frame, metric)]
     if finished.empty:
         return [*sentences, "No trial has finished yet, so there is no accuracy to report."]
-    sentences += [_chosen(frame, finished, metric), _smallest(finished, metric)]
+    sentences += [_chosen(frame, finished, metric), _smallest(finished)]
     sentences += [_along(frame, curve, metric) for curve in curves(frame, metric) if len(curve.points) > 1]
     return [*sentences, *_front(finished)]
 
@@ -43,31 +45,32 @@ def _chosen(frame: pd.DataFrame, finished: pd.DataFrame, metric: str) -> str:
     """Name the configuration that validation selects: choosing by the test set would flatter it."""
     by = metric.replace("test_", "val_")
     validated = summarise(frame, by)
-    validated = validated[validated["n"] > 0]
-    best = validated.loc[validated["mean"].idxmax()]
-    row = finished.set_index("config_id").loc[best["config_id"]]
+    best = max(records(validated[validated["n"] > 0]), key=lambda row: row["mean"])
+    row = next(row for row in records(finished) if row["config_id"] == best["config_id"])
     return (
         f"Validation chooses {row['name']} ({size_text(row['bytes_fp32'])}; mean {ACCURACIES[by]} "
         f"{percent(best['mean'])}): its {ACCURACIES[metric]} is {_estimate(row)}."
     )
 
 
-def _smallest(finished: pd.DataFrame, metric: str) -> str:
-    row = finished.loc[finished["bytes_fp32"].idxmin()]
-    return (
-        f"The smallest network, {row['name']} ({size_text(row['bytes_fp32'])}, {row['params']:,} parameters), "
-        f"reaches {_estimate(row)}."
-    )
+def _smallest(finished: pd.DataFrame) -> str:
+    row = min(records(finished), key=lambda row: row["bytes_fp32"])
+    size = f"{size_text(row['bytes_fp32'])}, {count_text(row['params'], 'parameter')}"
+    return f"The smallest network, {row['name']} ({size}), reaches {_estimate(row)}."
 
 
 def _along(frame: pd.DataFrame, curve: Curve, metric: str) -> str:
     """Say what one axis does from its first to its last finished value."""
-    first, last = curve.points.iloc[0], curve.points.iloc[-1]
+    first, *_, last = records(curve.points)
     values = scored(frame, metric).groupby("config_id")[metric]
     a, b = (list(values.get_group(point["config_id"])) for point in (first, last))
     found = mean_difference(a, b)
     assert found.difference is not None
-    sizes = f", {size_text(first['bytes_fp32'])} to {size_text(last['bytes_fp32'])}" if curve.across == "size" else ""
+    sizes = (
+        f", {size_text(first['bytes_fp32'])} to {size_text(last['bytes_fp32'])}"
+        if curve.across == "size"
+        else ""
+    )
     sentence = (
         f"Along {curve.key} from {first['value']} to {last['value']}{sizes}: "
         f"{percent(first['mean'])} to {percent(last['mean'])}, {points(found.difference)} points"
@@ -82,14 +85,13 @@ def _front(finished: pd.DataFrame) -> list[str]:
     if len(finished) < 2:
         return []
     on = int(pareto_front(finished["bytes_fp32"], finished["mean"]).sum())
-    few = (
-        " Which of them would stay there with other seeds, the intervals in the figure let you judge; "
-        "the front itself does not say."
-    )
-    return [f"{on} of {count_text(len(finished), 'configuration')} are on the Pareto front of the means.{few}"]
+    return [
+        f"{on} of {count_text(len(finished), 'configuration')} are on the Pareto front of the means; whether "
+        "they would stay there with other seeds, the front does not say."
+    ]
 
 
-def _estimate(row: pd.Series) -> str:
+def _estimate(row: dict[str, Any]) -> str:
     interval = percent_interval(row["low"], row["high"])
     detail = f"95 % interval {interval}, {seeds_text([int(row['n'])])}" if interval else row["note"]
     return f"{percent(row['mean'])} ({detail})"

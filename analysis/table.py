@@ -84,6 +84,11 @@ def configuration_keys(frame: pd.DataFrame) -> list[str]:
     return [column for column in frame.columns if column in KEYS]
 
 
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows as plain dictionaries by column name."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
 def check_metric(metric: str) -> None:
     """Refuse a metric that figures and summaries do not know, naming the nearest."""
     if metric not in ACCURACIES:

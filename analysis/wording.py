@@ -56,3 +56,10 @@ def seeds_text(numbers: list[int]) -> str:
     """Return how many seeds the means stand on, once for all of them: "n = 3 seeds", "n = 1 to 3 seeds"."""
     low, high = min(numbers), max(numbers)
     return f"n = {high} seed{'s' * (high > 1)}" if low == high else f"n = {low} to {high} seeds"
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a time span: "8.5 s", "14 min", "3.2 h"."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -40,13 +40,15 @@ class Worker:
     def outcome(self) -> Status | None:
         """Return what became of an ended trial (None: it never began); write it if the worker could not.
 
-        A worker that ends on its own terms leaves a status with its own number and an end.
+        A worker that ends on its own terms leaves a status with its own number and an end. One that finds
+        its trial done by another runner leaves that as it is.
         """
         code = self.process.returncode
         if code == ClaimedElsewhere.exit_code:
             return None
         status = self.folder.read_status()
-        if status.pid == self.process.pid and status.ended_time is not None:
+        ended = status.pid == self.process.pid and status.ended_time is not None
+        if ended or status.status == "done":
             return status
         status = status.but(ended_time=now())
         if self.killed_as is not None:

@@ -119,7 +119,12 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 _stop(running, at_once=requests() > 1)
             while slots and queue:
                 trial = queue.popleft()
-                worker = local.start(trial, trial_folder(out, trial.id), slots.pop(0), environment)
+                folder = trial_folder(out, trial.id)
+                status = statuses[trial.id] = folder.read_status()
+                if status.status not in RUNNABLE:  # another runner was faster
+                    elsewhere.append(trial)
+                    continue
+                worker = local.start(trial, folder, slots.pop(0), environment)
                 running.append(worker)
                 view.started(worker)
             if elsewhere and time.monotonic() - checked > RECHECK_SECONDS:

@@ -160,7 +160,7 @@ class LiveView:
         from rich.live import Live
 
         self._console = Console()
-        self._live = Live(console=self._console, auto_refresh=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._live.start()
         self._drawn, self._begun, self._ended_here = 0.0, time.monotonic(), 0
         return self

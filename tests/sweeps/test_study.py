@@ -131,7 +131,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            (f"{AXIS}squeze_ratio = [0.5]", f"{WHERE}: model.squeze_ratio: unknown key; did you mean model.sq"),
+            (f"{AXIS}squeze_ratio = [0.5]", f"{WHERE}: model.squeze_ratio: unknown key; did you mean"),
             (f"{AXIS}freq = []", "is an empty list"),
             (f"{AXIS}freq = 2", "model.freq: needs a list of values, found 2; use [2]"),
             (f"{AXIS}freq = [2, true]", "grid[1]: model.freq: needs a whole number, found true"),

@@ -1,0 +1,55 @@
+"""What ran a study, gathered from its trials: versions, machines, code, command lines, dates."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqzx.trial import Status
+
+MOST = 5
+"""Different values named of one thing."""
+
+
+def history(statuses: Iterable[Status]) -> dict[str, str]:
+    """Return what is known, in words by name; several values of one thing stand beside each other."""
+    ran = [status for status in statuses if status.started_time]
+    records = [status.provenance for status in ran]
+    versions = [record.get("versions") or {} for record in records]
+    packages = dict.fromkeys(name for found in versions for name in found)
+    starts = [status.started_time for status in ran if status.started_time]
+    ends = [status.ended_time for status in ran if status.ended_time]
+    rows = {
+        "started": _moment(min(starts)) if starts else "",
+        "last trial ended": _moment(max(ends)) if ends else "",
+        "machine": _each(status.host for status in ran),
+        "processor": _each(record.get("processor") for record in records),
+        "platform": _each(record.get("platform") for record in records),
+        "cores of a trial": _each(_cores(record.get("cores")) for record in records),
+        "code": _each(_code(record.get("git")) for record in records),
+        "command": _each(record.get("command") for record in records),
+    }
+    rows |= {name: _each(found.get(name) for found in versions) for name in packages}
+    return {name: text for name, text in rows.items() if text}
+
+
+def _each(values: Iterable[Any]) -> str:
+    distinct = list(dict.fromkeys(str(value) for value in values if value))
+    more = f"; and {len(distinct) - MOST} more" if len(distinct) > MOST else ""
+    return "; ".join(distinct[:MOST]) + more
+
+
+def _cores(cores: Any) -> str:
+    return str(len(cores)) if isinstance(cores, list) else ""
+
+
+def _code(git: Any) -> str:
+    if not isinstance(git, dict) or not git.get("commit"):
+        return ""
+    return f"commit {git['commit'][:12]}" + (
+        ", with changes that are not committed" if git.get("dirty") else ""
+    )
+
+
+def _moment(time: str) -> str:
+    """Return an ISO time to the minute: "2026-11-25 10:00 UTC"."""
+    zone = " UTC" if time.endswith(("+00:00", "Z")) else ""
+    return time[:16].replace("T", " ") + zone
