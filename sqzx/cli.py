@@ -320,13 +320,15 @@ def compare(folder: Folder, a: str, b: str, *, json_: AsJson = False) -> None:
     A and B are each a trial's id, a configuration's name, a selection such as model.squeeze_ratio=0.5, or
     the folder of a trial of another study.
     """
-    from analysis.compare import compare, render, to_json
+    from analysis.compare import compare, to_json
 
     found = compare(folder, a, b)
     if json_:
         _print_json(to_json(found))
     else:
         from rich.console import Console
+
+        from analysis.side_by_side import render
 
         render(found, Console())
 
