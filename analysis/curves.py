@@ -33,8 +33,8 @@ class Curve(NamedTuple):
 
     `points`, in the order along the axis, has `config_id`, `value` (text), `x`, `label`, `bytes_fp32`,
     `mean`, `low`, `high` and `n`.
-    `x` is the size in bytes where each value has its own ("size"), as in the paper; the value itself
-    where sizes coincide ("value"); the rank of a value that is no number ("name"). `published` is the
+    `x` is the size in bytes where it tells most values apart ("size"), as in the paper; the value itself
+    where most sizes coincide ("value"); the rank of a value that is no number ("name"). `published` is the
     paper's curve along the same axis (`paper.figure3`), where it has one.
     """
 
@@ -62,7 +62,8 @@ def _curve(summary: pd.DataFrame, sweep: str) -> Curve | None:
     key = varying[0]
     number = pd.api.types.is_numeric_dtype(members[key]) and not pd.api.types.is_bool_dtype(members[key])
     number = number and bool(members[key].notna().all())
-    across = ("size" if members["bytes_fp32"].is_unique else "value") if number else "name"
+    told_apart = members["bytes_fp32"].nunique() > len(members) / 2
+    across = ("size" if told_apart else "value") if number else "name"
     points = finished.sort_values(key, kind="stable") if number else finished
     points = points.reset_index(drop=True)
     x = {"size": points["bytes_fp32"], "value": points[key], "name": points.index.to_series()}[across]

@@ -93,7 +93,7 @@ def place(
     for _ in range(_ROUNDS):
         for i, (anchor, size) in enumerate(zip(anchors, sizes, strict=True)):
             tried = anchor + ways[:, :2] * (size / 2 + ways[:, 2:])
-            others, room = np.delete(centres, i, axis=0), (np.delete(sizes, i, axis=0) + size) / 2 + 2
+            others, room = np.delete(centres, i, axis=0), (np.delete(sizes, i, axis=0) + size) / 2 + 5
             on_labels = (np.abs(tried[:, None] - others) < room).all(axis=2).sum(axis=1)
             outside = ((tried - size / 2 < panel[:2]) | (tried + size / 2 > panel[2:])).any(axis=1)
             hits = (np.abs(tried[:, None] - obstacles.at) < size / 2 + 2).all(axis=2)

@@ -143,12 +143,12 @@ def _configurations(frame: pd.DataFrame) -> tuple[list[Column], list[list[Cell]]
         Column("configuration", number=False),
         Column("sweeps", number=False),
         Column("size"),
-        Column("parameters"),
+        Column("params"),
         Column("MACs"),
         Column("n"),
-        Column("test top-1"),
+        Column("test"),
         Column("95 % interval"),
-        Column("validation top-1"),
+        Column("validation"),
         Column("front", number=False),
     ]
     found = found.assign(validation=validation, on_front=on_front)

@@ -123,8 +123,14 @@ def size_axis(axes: Axes) -> None:
 
 
 def percent_axis(axes: Axes) -> None:
-    """Make y an axis of per cent for values that are shares."""
+    """Make y an axis of per cent for shares: room for labels above 100 % has no ticks."""
+    axes.yaxis.set_major_locator(_ShareLocator(nbins=7, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 6):g} %"))
+
+
+class _ShareLocator(MaxNLocator):
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        return [tick for tick in super().tick_values(vmin, vmax) if -1e-9 <= tick <= 1 + 1e-9]
 
 
 def round_sizes(low: float, high: float) -> list[float]:
@@ -140,7 +146,7 @@ def round_sizes(low: float, high: float) -> list[float]:
 def head(figure: Figure, title: str, subtitle: str) -> None:
     """Write a title and what one must know to read the figure at its top left, and keep the panels below."""
     width, height = figure.get_size_inches()
-    lines = textwrap.wrap(subtitle, int(14 * width))  # 14 characters of this size to an inch
+    lines = textwrap.wrap(subtitle, int(16 * width))  # 16 characters of this size to an inch
     figure.text(0.1 / width, 1 - 0.1 / height, title, fontsize=12, fontweight="bold", va="top")
     figure.text(0.1 / width, 1 - 0.36 / height, "\n".join(lines), fontsize=8.5, color=SOFT, va="top")
     engine = figure.get_layout_engine()

@@ -8,6 +8,7 @@ from analysis.curves import Curve, curves
 from analysis.statistics import mean_difference, pareto_front, summarise
 from analysis.table import ACCURACIES, left_out, records, scored
 from analysis.wording import count_text, listed, percent, percent_interval, points, seeds_text, size_text
+from sqzx.trial import STATES
 
 
 def summary(frame: pd.DataFrame, metric: str = "test_top1") -> list[str]:
@@ -24,10 +25,10 @@ def summary(frame: pd.DataFrame, metric: str = "test_top1") -> list[str]:
 
 def _what_ran(frame: pd.DataFrame) -> str:
     planned = frame[frame["status"] != "removed"]
-    counts = planned["status"].str.replace("_", " ").value_counts(sort=False)
+    counts = {str(s).replace("_", " "): int((planned["status"] == s).sum()) for s in STATES}
     return (
         f"The study has {count_text(planned['config_id'].nunique(), 'configuration')} and "
-        f"{count_text(len(planned), 'trial')}: {listed({str(k): int(v) for k, v in counts.items()})}."
+        f"{count_text(len(planned), 'trial')}: {listed(counts)}."
     )
 
 

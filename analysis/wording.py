@@ -24,10 +24,10 @@ def points(difference: float) -> str:
 
 
 def percent_interval(low: float | None, high: float | None) -> str:
-    """Return "90.1 to 92.9 %", or "" where there is no interval (None or NaN)."""
+    """Return "90.1 to 92.9 %", cut at 0 and 100, or "" where there is no interval (None or NaN)."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return ""
-    return f"{100 * low:.1f} to {100 * high:.1f} %"
+    return f"{100 * max(low, 0):.1f} to {100 * min(high, 1):.1f} %"
 
 
 def value_text(value: Any) -> str:
@@ -41,9 +41,9 @@ def value_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def count_text(number: int, singular: str, plural: str | None = None) -> str:
+def count_text(number: int, singular: str) -> str:
     """Return "1 trial", "3 trials", "1,200 trials"."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+    return f"{number:,} {singular if number == 1 else singular + 's'}"
 
 
 def listed(counts: Mapping[str, int]) -> str:

@@ -7,6 +7,7 @@ A command reads its input, calls one function of a room and prints the value tha
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,7 +53,8 @@ app.command(sweep)
 
 
 def main() -> None:
-    """Run the command line of this process, and exit."""
+    """Run the command line of this process, and exit; a warning is one plain line, too."""
+    warnings.formatwarning = lambda message, *_, **__: f"sqzx: {message}\n"
     sys.exit(run(sys.argv[1:]))
 
 

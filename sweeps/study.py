@@ -142,6 +142,8 @@ def _block(tree: Any, number: int, source: str) -> Block:
         raise InputError(f"{where}: needs a table, found {tree!r}")
     _known(tree, ("name", "set", "grid", "zip"), where)
     name = _text(tree, "name", where) if "name" in tree else f"sweep {number}"
+    if ";" in name:
+        raise InputError(f"{where}: name: {name!r} has a semicolon, which separates names in tables")
     where = f"{where} ({name})"
     fixed = read_tree(_table(tree, "set", where), f"{where} set")
     grid, zipped = (_axes(_table(tree, kind, where), f"{where} {kind}") for kind in ("grid", "zip"))

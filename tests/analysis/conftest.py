@@ -1,11 +1,13 @@
 """Hand-made study folders: a study file, and trial folders as a run would have left them."""
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from sqzx.trial import Status
 from sweeps.plan import PlannedTrial, plan_study, trial_folder
@@ -59,7 +61,7 @@ def accuracy(trial: PlannedTrial) -> float:
     return hits / 360
 
 
-def result(trial: PlannedTrial, **changes: Any) -> dict[str, Any]:
+def make_result(trial: PlannedTrial, **changes: Any) -> dict[str, Any]:
     """The content of a `result.json`."""
     top1 = accuracy(trial)
     return {
@@ -118,11 +120,33 @@ def write_trial(out: Path, trial: PlannedTrial, outcome: dict[str, Any] | Status
         np.savez(folder.predictions_file, test_logits=np.zeros((2, 10), np.float32), test_labels=[0, 1])
 
 
-def make_study(out: Path, text: str = PAPER, outcome: Outcome = result) -> Path:
+def write_study(out: Path, text: str, outcome: Outcome) -> Path:
     """Make a study folder; `outcome` says what became of each trial."""
-    out.mkdir(parents=True, exist_ok=True)
+    (out / "trials").mkdir(parents=True)
     (out / "study.toml").write_text(text, encoding="utf-8")
-    (out / "trials").mkdir(exist_ok=True)
     for trial in plan_study(parse_study(text, "study.toml")).trials:
         write_trial(out, trial, outcome(trial))
     return out
+
+
+@pytest.fixture(scope="session")
+def paper_study(tmp_path_factory) -> Path:
+    """The paper's two sweeps, finished: 13 configurations, 3 seeds each. Not to be written into."""
+    return write_study(tmp_path_factory.mktemp("study") / "paper", PAPER, make_result)
+
+
+@pytest.fixture
+def make_study(tmp_path) -> Callable[..., Path]:
+    """Make another study folder: by default two small configurations with 3 seeds, all done."""
+    numbers = itertools.count()
+
+    def make(text: str = SMALL, outcome: Outcome = make_result) -> Path:
+        return write_study(tmp_path / f"study{next(numbers)}", text, outcome)
+
+    return make
+
+
+@pytest.fixture
+def result() -> Callable[..., dict[str, Any]]:
+    """The content of a finished trial's `result.json`, with some values changed."""
+    return make_result

@@ -148,6 +148,7 @@ class TestMistakes:
             ("[constraints]\nparams = { min = 2, max = 1 }", "min 2.0 is above max 1.0"),
             ("[constraints]\nparams = {}", "needs min, max or both"),
             ("[sweep]\nname = 'a'", "needs [[sweep]]"),
+            ('[[sweep]]\nname = "a;b"', "has a semicolon"),
             ("[[sweep]", "not readable as TOML"),
         ],
     )  # fmt: skip

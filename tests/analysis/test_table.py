@@ -1,0 +1,94 @@
+import pandas as pd
+import pytest
+
+import analysis
+from analysis.table import left_out, load, scored, write_table
+from sqzx.config import KEYS
+from sqzx.errors import InputError
+from sqzx.trial import Status
+
+
+def test_one_row_a_trial_with_every_key_as_a_column(paper_study):
+    frame = load(paper_study)
+    assert len(frame) == 39
+    assert list(frame.columns[:6]) == ["id", "config_id", "name", "sweeps", "status", "reason"]
+    keys = [key for key in KEYS if key not in ("model.preset", "train.recipe")]
+    assert [column for column in frame.columns if column in KEYS] == keys
+    assert frame["model.pool_after"].unique().tolist() == ["1,4,8"]
+    assert frame["seed"].tolist() == [0, 1, 2] * 13
+
+
+def test_a_point_of_two_sweeps_is_one_row(paper_study):
+    frame = load(paper_study)
+    both = frame[frame["sweeps"] == "squeeze_ratio;pct_3x3"]
+    assert both["name"].unique().tolist() == ["squeeze_ratio=0.5, pct_3x3=0.5"]
+    assert len(both) == 3
+
+
+def test_counts_come_from_the_configuration(paper_study):
+    row = load(paper_study).iloc[0]
+    assert (row["params"], row["bytes_fp32"], row["flops"]) == (47_258, 189_032, 2 * row["macs"])
+
+
+def test_pending_trials_have_rows_without_numbers(make_study):
+    frame = load(make_study(outcome=lambda trial: None))
+    assert frame["status"].tolist() == ["pending"] * 6
+    assert frame["test_top1"].isna().all()
+    assert frame["learned"].isna().all()
+    assert frame["test_top1"].dtype == "float64"
+
+
+def test_scored_and_left_out_part_the_trials(make_study, result):
+    outcomes = {
+        0: lambda trial: Status(status="timed_out", reason="5 s"),
+        1: lambda trial: result(trial, learned=False),
+        2: lambda trial: result(trial, test_top5=None),
+    }
+    frame = load(make_study(outcome=lambda trial: outcomes[trial.config.seed](trial)))
+    assert scored(frame)["seed"].unique().tolist() == [2]
+    assert left_out(frame)["why"].tolist() == ["timed out", "did not learn"] * 2
+    assert scored(frame, "test_top5").empty
+    assert left_out(frame, "test_top5")["why"].tolist() == ["timed out", "did not learn", "no test_top5"] * 2
+    assert len(scored(frame)) + len(left_out(frame)) == len(frame)
+
+
+def test_a_removed_trial_keeps_its_numbers_and_enters_no_mean(make_study):
+    out = make_study()
+    study = out / "study.toml"
+    study.write_text(study.read_text().replace("[0.25, 0.5]", "[0.25]"))
+    frame = load(out)
+    removed = frame[frame["status"] == "removed"]
+    assert len(removed) == 3
+    assert removed["test_top1"].notna().all()
+    assert len(scored(frame)) == 3
+
+
+def test_done_without_a_result_is_left_out(make_study):
+    frame = load(make_study(outcome=lambda trial: Status(status="done")))
+    assert left_out(frame)["why"].unique().tolist() == ["no test_top1"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_the_written_table_comes_back(paper_study, tmp_path, suffix):
+    frame = load(paper_study)
+    path = tmp_path / f"table{suffix}"
+    write_table(frame, path)
+    read = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
+    assert read["id"].tolist() == frame["id"].tolist()
+    assert all(isinstance(name, str) and name.startswith("t") for name in read["id"])
+    assert read["test_top1"].tolist() == frame["test_top1"].tolist()
+    assert list(read.columns) == list(frame.columns)
+
+
+def test_another_suffix_is_refused(paper_study, tmp_path):
+    with pytest.raises(InputError, match=r"table\.xlsx: a table is written as \.csv or \.parquet"):
+        write_table(load(paper_study), tmp_path / "table.xlsx")
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
+def test_a_folder_that_is_no_study_is_one_line(tmp_path, make):
+    make(tmp_path / "x")
+    with pytest.raises(InputError) as error:
+        analysis.load(tmp_path / "x")
+    assert "\n" not in str(error.value)
+    assert str(tmp_path / "x") in str(error.value)
