@@ -68,4 +68,7 @@ def stepper(
         optimizer.update(model, gradients)
         return loss
 
-    return lambda: step(model, optimizer, x, y).block_until_ready() and None
+    def run() -> None:
+        step(model, optimizer, x, y).block_until_ready()
+
+    return run
