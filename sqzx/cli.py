@@ -54,19 +54,8 @@ app.command(sweep)
 
 def main() -> None:
     """Run the command line of this process, and exit; a warning is one plain line, too."""
-    warnings.showwarning = _show_warning
+    warnings.formatwarning = lambda message, *_, **__: f"sqzx: {message}\n"  # ty: ignore[invalid-assignment]
     sys.exit(run(sys.argv[1:]))
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: Any = None,
-    line: str | None = None,
-) -> None:
-    print(f"sqzx: {message}", file=sys.stderr)
 
 
 def run(arguments: list[str]) -> int:
