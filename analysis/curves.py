@@ -29,7 +29,7 @@ MOST_PANELS = 12
 
 
 class Curve(NamedTuple):
-    """Accuracy along one axis of one sweep block.
+    """Accuracy along one axis of one sweep block, on the data set `data`.
 
     `points`, in the order along the axis, has `config_id`, `value` (text), `x`, `label`, `bytes_fp32`,
     `mean`, `low`, `high` and `n`.
@@ -40,6 +40,7 @@ class Curve(NamedTuple):
 
     sweep: str
     key: str
+    data: str
     across: Literal["size", "value", "name"]
     points: pd.DataFrame
     published: pd.DataFrame | None
@@ -74,7 +75,8 @@ def _curve(summary: pd.DataFrame, sweep: str) -> Curve | None:
         label=points[key].map(value_text) if across == "size" else told_by_x,
     )
     points = points[["config_id", "value", "x", "label", "bytes_fp32", "mean", "low", "high", "n"]]
-    return Curve(sweep, key, across, points, paper.figure3(key) if key in paper.SWEEPS else None)
+    data = ", ".join(members["data.name"].drop_duplicates())
+    return Curve(sweep, key, data, across, points, paper.figure3(key) if key in paper.SWEEPS else None)
 
 
 def draw_curves(found: list[Curve], metric: str = "test_top1") -> Figure:
@@ -112,7 +114,8 @@ def _draw_ours(axes: Axes, curve: Curve, metric: str) -> None:
     own_name = curve.sweep in (curve.key, curve.key.rpartition(".")[2])
     axes.set_title(curve.key if own_name else f"{curve.sweep} ({curve.key})")
     axes.set(
-        xlabel="model size" if curve.across == "size" else curve.key, ylabel=f"mean {ACCURACIES[metric]}"
+        xlabel="model size" if curve.across == "size" else curve.key,
+        ylabel=f"{curve.data} {ACCURACIES[metric]}",
     )
     axes.margins(x=0.08, y=0.18)
     percent_axis(axes)
