@@ -8,7 +8,7 @@ import os
 import socket
 import traceback
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -22,15 +22,14 @@ from sqzx.trial import Status, TrialFolder, now, process_start
 class ClaimedElsewhere(SqzxError):
     """Another process is at work in this trial's folder."""
 
-    exit_code = 75  # sysexits.h: a temporary failure, try again later
-
 
 @contextmanager
 def claim(folder: TrialFolder) -> Generator[None]:
     """Hold the right to write into a trial's folder, or raise `ClaimedElsewhere` at once.
 
     The lock is the kernel's: it goes when its process ends, however it ends, so a dead process never
-    keeps a trial and a living one never loses it. It holds on one machine.
+    keeps a trial and a living one never loses it. It holds on one machine, and between machines as far as
+    their shared file system passes locks on.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder.claim_file)
@@ -42,6 +41,15 @@ def claim(folder: TrialFolder) -> Generator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_claimed(folder: TrialFolder) -> bool:
+    """Whether a process holds the claim on a trial's folder at this moment."""
+    try:
+        with claim(folder):
+            return False
+    except ClaimedElsewhere:
+        return True
 
 
 def attempt(
@@ -56,12 +64,24 @@ def attempt(
     """Train the trial in its claimed folder, or go on with it, and return what became of it.
 
     A finished trial is left as it is. `started` is the `time.monotonic()` at which the process began;
-    `say` gets the lines of the log. Raises `InputError` where the folder holds another configuration.
+    `say` gets the lines of the log, and may fail. Raises `InputError` where the folder holds another
+    configuration, or a trial that began from other parameters than `init_from` has.
     """
+
+    def tell(line: str) -> None:
+        with suppress(OSError):  # a full disk or a closed pipe costs the line, not the trial
+            say(line)
+
     with claim(folder):
+        before = folder.read_status()
+        origin = _origin(init_from)
         if folder.config_file.exists():
             _check_same(folder, folder.read_config(), config)
-        before = folder.read_status()
+            if before.attempts and before.init_from != origin:
+                raise InputError(
+                    f"{folder.path}: began from {before.init_from or 'fresh parameters'}, "
+                    f"not from {origin or 'fresh parameters'}; choose another folder or the same --init-from"
+                )
         if before.status == "done":
             return before
         folder.write_config(config)
@@ -73,13 +93,14 @@ def attempt(
             process_start=process_start(os.getpid()),
             started_time=now(),
             faults=before.faults,
+            init_from=origin,
             provenance=provenance(),
         )
         folder.write_status(status)
 
         def on_fault(fault: str) -> None:
             nonlocal status
-            say(f"fault: {fault}")
+            tell(f"fault: {fault}")
             status = status.but(faults=(*status.faults, fault))
             folder.write_status(status)
 
@@ -92,7 +113,7 @@ def attempt(
                 init_from=init_from,
                 should_stop=should_stop,
                 on_fault=on_fault,
-                say=say,
+                say=tell,
                 started=started,
             )
             status = status.but(status="done")
@@ -103,20 +124,30 @@ def attempt(
         except SqzxError as error:
             status = status.but(status="failed", reason=str(error))
         except Exception as error:
-            say(traceback.format_exc())
+            tell(traceback.format_exc())
             status = status.but(status="failed", reason=_cause(error))
         status = status.but(ended_time=now())
         if status.reason:
-            say(f"{status.status}: {status.reason}")
+            tell(f"{status.status}: {status.reason}")
         folder.write_status(status)
         return status
 
 
+def _origin(init_from: Path | None) -> str | None:
+    """Name the parameters that a trial starts from: where they lay, and what they are."""
+    if init_from is None:
+        return None
+    from sqzx.checkpoints import newest_digest
+
+    return f"{init_from.name} ({newest_digest(TrialFolder(init_from).checkpoints)})"
+
+
 def _cause(error: Exception) -> str:
     """Return an unforeseen error as one line."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    # Orbax turns the system's error into a ValueError that quotes it.
+    if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
         return "no space left on the disk"
-    return f"{type(error).__name__}: {error}".strip().splitlines()[0].removesuffix(": ")
+    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
 
 
 def _check_same(folder: TrialFolder, there: TrialConfig, here: TrialConfig) -> None:

@@ -65,13 +65,16 @@ class Restored(NamedTuple):
 def restore(folder: Path, start: Any) -> Restored:
     """Return the newest whole checkpoint, or step 0 with the state `start` where there is none.
 
-    `start` is a pytree with the structure, shapes and types of the stored state.
+    `start` is a pytree with the structure, shapes and types of the stored state. Damaged checkpoints are
+    removed.
     """
     faults: list[str] = []
     for step in steps(folder):
         path = folder / str(step)
         if fault := damage(path):
-            faults.append(f"the checkpoint of step {step} is damaged ({fault}) and was passed over")
+            faults.append(f"the checkpoint of step {step} is damaged ({fault}) and was removed")
+            # It must not stand for the step, nor take a whole one's place among the newest.
+            shutil.rmtree(path, ignore_errors=True)
             continue
         state = by_structure(_read(path), start)
         return Restored(step, state, read_json(path / "progress.json"), tuple(faults))
@@ -79,18 +82,27 @@ def restore(folder: Path, start: Any) -> Restored:
 
 
 def restore_parameters(folder: Path) -> dict[str, np.ndarray]:
-    """Return the parameters alone of the newest whole checkpoint, by path ("fire2/squeeze/kernel")."""
-    for step in steps(folder):
-        path = folder / str(step)
-        if damage(path) is None:
-            # TrainState is (parameters, optimizer): the first part of every path tells them apart.
-            stored = _read(path)
-            return {
-                k.removeprefix(f"{PARAMETERS}/"): v for k, v in stored.items() if k.startswith(PARAMETERS)
-            }
-    raise InputError(
-        f"{folder.parent}: no whole checkpoint there; --init-from takes a trained trial's folder"
-    )
+    """Return the parameters alone of the newest checkpoint, by path ("fire2/squeeze/kernel")."""
+    # TrainState is (parameters, optimizer): the first part of every path tells them apart.
+    stored = _read(_newest(folder))
+    return {k.removeprefix(f"{PARAMETERS}/"): v for k, v in stored.items() if k.startswith(f"{PARAMETERS}/")}
+
+
+def newest_digest(folder: Path) -> str:
+    """Return a digest of the newest checkpoint, as "sha256:" and 16 hexadecimal digits."""
+    manifest = (_newest(folder) / "MANIFEST.json").read_bytes()
+    return "sha256:" + hashlib.sha256(manifest).hexdigest()[:16]
+
+
+def _newest(folder: Path) -> Path:
+    """Return the newest checkpoint, refusing a damaged one: nobody asked for an older."""
+    found = steps(folder)
+    if not found:
+        raise InputError(f"{folder}: there is no checkpoint; --init-from takes a finished trial's folder")
+    path = folder / str(found[0])
+    if fault := damage(path):
+        raise InputError(f"{path}: the checkpoint is damaged ({fault}); train that trial again")
+    return path
 
 
 def damage(path: Path) -> str | None:

@@ -4,6 +4,7 @@ A command reads its input, calls one function of a room and prints the value tha
 0 all done, 1 some trials failed, 2 the input was wrong (one line), 130 interrupted.
 """
 
+import errno
 import json
 import os
 import sys
@@ -72,6 +73,9 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # `sqzx ... | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a path that cannot be used as it was meant
+        print(f"sqzx: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return 1 if error.errno == errno.ENOSPC else 2
     except KeyboardInterrupt:
         return 130
     return code if isinstance(code, int) else 0
@@ -128,22 +132,23 @@ def train(
     import time
 
     from sqzx.attempt import attempt
-    from sqzx.compilation import use_compilation_cache, user_cache
+    from sqzx.compilation import use_compilation_cache
     from sqzx.config import resolve
     from sqzx.counting import count
-    from sqzx.data.store import load_arrays
+    from sqzx.data.splits import load_splits_of
+    from sqzx.files import cache_home, holds_files
     from sqzx.trial import TrialFolder
 
     started = time.monotonic()
     trial = resolve(_settings(config, preset, set_), str(config or "train"))
     count(trial.model, trial.data.image_shape)
-    load_arrays(trial.data.name)
+    load_splits_of(trial.data)
     folder = TrialFolder(out)
     if init_from is not None and not (init_from / "config.json").is_file():
         raise InputError(f"--init-from {init_from}: not a trial's folder (no config.json in it)")
-    if out.exists() and any(out.iterdir()) and not folder.config_file.exists():
+    if holds_files(out) and not folder.config_file.exists():
         raise InputError(f"--out {out}: is not empty and no trial's folder; choose another")
-    use_compilation_cache(os.environ, user_cache())
+    use_compilation_cache(os.environ, cache_home() / "compiled")
     if init_from is not None:  # refuse what does not fit before the folder is touched
         from sqzx.network import functional
         from sqzx.training import load_parameters
@@ -218,10 +223,12 @@ def plan(study: StudyFile, *, out: Out | None = None, json_: AsJson = False) -> 
     """
     from sqzx.provenance import available_cores
     from sweeps.listing import plan_json, print_plan
-    from sweeps.plan import plan_study
+    from sweeps.plan import plan_study, priced
     from sweeps.study import read_study
 
     found = plan_study(read_study(study), out)
+    if out is not None:
+        found = priced(found, out)
     workers = len(available_cores())
     if json_:
         _print_json(plan_json(found, workers))

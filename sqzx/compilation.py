@@ -3,7 +3,6 @@
 They are read when JAX (or the C library) starts, so they must be in the environment before that.
 """
 
-import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -22,9 +21,12 @@ _KEEP_MEMORY = {
 
 
 def use_compilation_cache(environment: MutableMapping[str, str], folder: Path) -> None:
-    """Let the processes of `environment` share compiled programs through `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_orphans(folder)
+    """Let the processes of `environment` share compiled programs through `folder`, if it can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_orphans(folder)
+    except OSError:  # a read-only home, say: everything works without, only slower
+        return
     environment["JAX_COMPILATION_CACHE_DIR"] = str(folder.absolute())
     environment["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(CACHE_BYTES)
     environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
@@ -38,11 +40,6 @@ def keep_memory(environment: MutableMapping[str, str]) -> None:
     set_already = {part.partition("=")[0] for part in own.split(":")}
     ours = [f"{name}={value}" for name, value in _KEEP_MEMORY.items() if name not in set_already]
     environment["GLIBC_TUNABLES"] = ":".join(filter(None, [own, *ours]))
-
-
-def user_cache() -> Path:
-    """Return the user's folder of compiled programs, for trainings outside of a study."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sqzx" / "compiled"
 
 
 def _remove_orphans(folder: Path) -> None:

@@ -45,8 +45,9 @@ class SqueezeNetConfig:
     - `pool_rounding`: Caffe and torchvision round the size of a pooled map up, the Keras port down.
     - `conv10_padding`: 1 in the authors' v1.0 file (its 15x15 map is why they count 1.72 GFLOP), 0 in
       their v1.1, in torchvision and in the paper's Table 1 (13x13).
-    - `final_relu`: all reference implementations have a ReLU after conv10, before the average pooling.
-      On small data it leaves most seeds dead (all logits 0), so `squeezenet_small` is without.
+    - `final_relu`: all reference implementations have a ReLU after conv10, before the average pooling
+      (with another `activation`, that one). On small data it leaves most seeds dead (all logits 0), so
+      `squeezenet_small` is without.
     - `activation`: "elu" is the variant that ducha-aiki trained (55.5 against 53.0 % top-1 at 128 px).
     - `squeeze_activation`: "none" leaves out the activation after the squeeze layers (miaow1988's "v1.2");
       "same" takes `activation`, as the paper does.
@@ -245,7 +246,11 @@ def read_setting(name: str, value: Any, where: str) -> Any:
 
 def read_tree(tree: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return nested tables as typed settings by full key."""
-    return {name: read_setting(name, value, where) for name, value in flatten(tree).items()}
+    try:
+        flat = flatten(tree)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    return {name: read_setting(name, value, where) for name, value in flat.items()}
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -256,19 +261,40 @@ def read_settings(path: Path) -> dict[str, Any]:
         tree = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from None
-    if not isinstance(tree, dict) or tree.pop("schema", None) != SCHEMA_VERSION:
-        raise InputError(f"{path}: schema: needs {SCHEMA_VERSION}, as in the config.json of a trial")
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: is no table, as the config.json of a trial is")
+    check_version(tree.pop("schema", None), SCHEMA_VERSION, str(path))
     return read_tree(tree, str(path))
 
 
+def check_version(found: Any, needed: int, where: str) -> None:
+    """Refuse a file of another schema than this program reads."""
+    if type(found) is not int or found != needed:
+        shown = "nothing" if found is None else repr(found)
+        raise InputError(f"{where}: schema: needs {needed}, found {shown}")
+
+
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file (a byte order mark is fine); anything else is an `InputError` that names the file."""
+    """Read a TOML file; anything else is an `InputError` that names the file."""
+    return parse_toml(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """Read a text file (UTF-8, a byte order mark is fine); anything else is an `InputError`."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as TOML ({error})") from None
+        raise InputError(f"{path}: not readable ({error})") from None
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """Read the text of a TOML file; `where` names it in errors."""
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:  # also of a number with thousands of digits
+        raise InputError(f"{where}: not readable as TOML ({error})") from None
 
 
 def parse_assignment(text: str, where: str = "--set") -> tuple[str, Any]:
@@ -278,7 +304,7 @@ def parse_assignment(text: str, where: str = "--set") -> tuple[str, Any]:
         raise InputError(f"{where} {text}: needs KEY=VALUE, as in model.squeeze_ratio=0.5")
     try:
         parsed = tomllib.loads(f"value = {value.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         parsed = value.strip()
     return name.strip(), read_setting(name.strip(), parsed, where)
 
@@ -323,8 +349,14 @@ def _with_starting_points(settings: Mapping[str, Any]) -> dict[str, Any]:
     full: dict[str, Any] = {}
     for name, table in _STARTING_POINTS.items():
         if name in settings:
+            section = name.partition(".")[0] + "."
+            if all(k in settings for k in KEYS if k.startswith(section) and k not in _STARTING_POINTS):
+                raise InputError(f"{name}: has no effect where each {section} key is set; set single keys")
             full |= table[settings[name]]
-    return full | {k: v for k, v in settings.items() if k not in _STARTING_POINTS}
+    full |= {k: v for k, v in settings.items() if k not in _STARTING_POINTS}
+    if full.get("train.optimizer") == "adamw" and "train.momentum" not in settings:
+        full["train.momentum"] = None  # the recipe's, which belonged to its own optimiser
+    return full
 
 
 def _section(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -26,7 +26,8 @@ def score(logits: np.ndarray, labels: np.ndarray) -> Scores:
     """
     own = np.take_along_axis(logits, labels[:, None], axis=1)
     earlier = np.arange(logits.shape[1]) < labels[:, None]
-    rank = ((logits > own) | ((logits == own) & earlier)).sum(axis=1)
+    # Not "greater" but "not at most": a logit that is NaN is then beaten by all, never the best.
+    rank = (~(logits <= own) | ((logits == own) & earlier)).sum(axis=1)
     double = logits.astype(np.float64)
     shifted = double - double.max(axis=1, keepdims=True)
     loss = np.log(np.exp(shifted).sum(axis=1)) - np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]

@@ -40,6 +40,20 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def holds_files(folder: Path) -> bool:
+    """Whether a folder exists and has anything of a user's in it.
+
+    Names with a leading dot do not count: claims, halves of files that a crash left, `.DS_Store`.
+    """
+    return folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir())
+
+
+def cache_home() -> Path:
+    """Return this project's folder in the user's cache folder (XDG: a relative setting is to be ignored)."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (cache if cache.is_absolute() else Path.home() / ".cache") / "sqzx"
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; anything else is an `InputError` that names the file."""
     try:

@@ -33,8 +33,12 @@ def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformat
     if config.optimizer == "adamw":
         return optax.chain(*clip, optax.adamw(rate, weight_decay=config.weight_decay, mask=_kernels))
     # Caffe adds the decay to the gradient, before the momentum, and (unless told otherwise) for biases too.
+    # Its momentum sums steps, each at the rate of its own time; optax.sgd's sums gradients, as PyTorch's does.
     return optax.chain(
-        *clip, optax.add_decayed_weights(config.weight_decay), optax.sgd(rate, momentum=config.momentum)
+        *clip,
+        optax.add_decayed_weights(config.weight_decay),
+        optax.scale_by_learning_rate(rate),
+        optax.trace(config.momentum or 0.0),
     )
 
 

@@ -17,6 +17,9 @@ from typing import Any, Literal
 
 from sqzx.errors import InputError
 
+LARGEST = 2**63
+"""No whole number of a configuration is as large; the largest seed is just below."""
+
 
 def ranged(default: Any, *, low: float | None = None, high: float | None = None) -> Any:
     """A dataclass field whose number (or each number of its tuple) lies in [low, high]."""
@@ -50,17 +53,18 @@ def keys_of(schema: Any, prefix: str = "") -> dict[str, Key]:
 
 def unknown_key(name: str, known: Iterable[str], where: str) -> InputError:
     """Return the error for a key that does not exist: where, its full name, the nearest valid one."""
-    return InputError(f"{where}: {name}: unknown key{_odd_characters(name)}{nearest(name, known)}")
+    readable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    return InputError(f"{where}: {readable}: unknown key{_odd_characters(name)}{nearest(name, known)}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean X?" for the valid name closest to `name`, or all of them if none is close."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if not close:  # right word under a wrong section, or without one
-        last = {k.rsplit(".", 1)[-1]: k for k in known}
-        near = difflib.get_close_matches(name.rsplit(".", 1)[-1], last, n=1, cutoff=0.75)
-        close = [last[n] for n in near]
+    word, last = name.rsplit(".", 1)[-1], {k.rsplit(".", 1)[-1]: k for k in known}
+    if word in last:  # the right word under a wrong section, or without one
+        close = [last[word]]
+    elif not (close := difflib.get_close_matches(name, known, n=1, cutoff=0.6)):
+        close = [last[n] for n in difflib.get_close_matches(word, last, n=1, cutoff=0.75)]
     return f"; did you mean {close[0]}?" if close else f"; valid: {', '.join(known)}"
 
 
@@ -68,15 +72,21 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested tables as one level of dotted keys: {"model": {"freq": 2}} is {"model.freq": 2}."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
+        # An empty table stays a value, so that a misspelt `[modle]` is an unknown key, not nothing.
+        leaves = (
+            flatten(value, f"{prefix}{name}.")
+            if isinstance(value, Mapping) and value
+            else {prefix + name: value}
+        )
+        for key, leaf in leaves.items():
+            if key in flat:
+                raise InputError(f"{key}: is set twice, once with its dots in quotes; keep one")
+            flat[key] = leaf
     return flat
 
 
 def _odd_characters(name: str) -> str:
-    odd = [c for c in name if not c.isascii()]
+    odd = [c for c in name if not c.isascii() or not c.isprintable()]
     named = ", ".join(f"{c!r} (U+{ord(c):04X} {unicodedata.name(c, 'unnamed')})" for c in odd)
     return f" with the odd character {named}" if odd else ""
 
@@ -85,7 +95,8 @@ def _read(annotation: Any, limits: Mapping[str, Any], value: Any, where: str) ->
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (types.UnionType, typing.Union):  # only "X | None" is used
         inner = next(a for a in arguments if a is not type(None))
-        return None if value is None else _read(inner, limits, value, where)
+        # TOML has no null; "none" is how a file or an axis spells it.
+        return None if value is None or value == "none" else _read(inner, limits, value, where)
     if origin is Literal:
         if value not in arguments or not isinstance(value, str):
             hint = nearest(value, arguments) if isinstance(value, str) else f"; valid: {', '.join(arguments)}"
@@ -110,13 +121,12 @@ def _number(annotation: type, value: Any, where: str) -> int | float:
     kind = "a whole number" if annotation is int else "a number"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"{where}: needs {kind}, found {_shown(value)}")
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{where}: needs {kind}, found {_shown(value)}, which is not finite")
+    if (isinstance(value, int) or annotation is int) and abs(value) >= LARGEST:
+        raise InputError(f"{where}: needs {kind} below 2^63, found {_shown(value)}")
     if annotation is float:
-        try:
-            return float(value) + 0.0  # -0.0 + 0.0 is 0.0: one spelling of zero
-        except OverflowError:
-            raise InputError(f"{where}: the number is too large") from None
+        return float(value) + 0.0  # -0.0 + 0.0 is 0.0: one spelling of zero
     if value != int(value):
         raise InputError(f"{where}: needs a whole number, found {_shown(value)}")
     return int(value)
@@ -138,5 +148,7 @@ def _shown(value: Any) -> str:
         return "true" if value else "false"
     if value is None:
         return "nothing (null)"
-    text = repr(value)
+    text = (
+        repr(value) if not isinstance(value, int) or abs(value) < LARGEST else "a number of too many digits"
+    )
     return text if len(text) <= 60 else text[:57] + "..."

@@ -23,3 +23,15 @@ def print_table(table: Any) -> None:
         console.width, console.measure(table, options=console.options.update(width=1000)).maximum
     )
     console.print(table)
+
+
+def duration(seconds: float | None) -> str:
+    """Return a length of time as a person says it: 8 s, 3 min 05 s, 2 h 10 min."""
+    if seconds is None:
+        return "?"
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"

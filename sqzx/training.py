@@ -24,7 +24,7 @@ from sqzx import checkpoints
 from sqzx.batches import batch_size, epoch_batches, steps_per_epoch
 from sqzx.config import TrialConfig
 from sqzx.counting import count
-from sqzx.data.splits import Split, Splits, load_splits
+from sqzx.data.splits import Split, Splits, load_splits_of
 from sqzx.errors import InputError, Interrupted, NonFiniteError
 from sqzx.evaluation import Scores, logits_of, score
 from sqzx.files import write_json, write_text, write_whole
@@ -76,14 +76,11 @@ def train(
     where it says so, the state is saved and `Interrupted` raised. `on_fault` hears of damage that was
     got round, `say` gets a line an epoch. `started` is the `time.monotonic()` at which the process began.
 
-    Raises `NonFiniteError` where a loss, or a logit of the validation set, is not finite.
+    Raises `NonFiniteError` where a loss, or a logit of the validation or test images, is not finite.
     """
     started = time.monotonic() if started is None else started
-    splits = load_splits(
-        config.data.name,
-        validation_fraction=config.data.validation_fraction,
-        train_examples=config.data.train_examples,
-    )
+    network = count(config.model, config.data.image_shape)  # refuses maps that shrink to nothing
+    splits = load_splits_of(config.data)
     per_epoch = steps_per_epoch(config.train.batch_size, len(splits.train.labels))
     size = batch_size(config.train.batch_size, len(splits.train.labels))
     total = per_epoch * config.train.epochs
@@ -108,7 +105,9 @@ def train(
 
     def save() -> None:
         metrics.flush()
-        so_far = {"step_seconds": step_seconds, "train_seconds": train_seconds + time.monotonic() - clock}
+        now = time.monotonic()
+        unfinished = now - begun if step % per_epoch else 0.0  # of the epoch under way
+        so_far = {"step_seconds": step_seconds + unfinished, "train_seconds": train_seconds + now - clock}
         checkpoints.save(folder.checkpoints, step, state, so_far)
 
     def save_if_due() -> None:
@@ -142,9 +141,8 @@ def train(
     train_seconds += time.monotonic() - clock
 
     scores, learned = validate(programs, state.parameters, splits.validation, step)
-    test_logits = _logits(programs, state.parameters, splits.test)
+    test_logits = _logits(programs, state.parameters, splits.test, "test images")
     _write_predictions(folder, test_logits, splits.test.labels)
-    network = count(config.model, config.data.image_shape)
     result = {
         **scores.named("val"),
         **score(test_logits, splits.test.labels).named("test"),
@@ -186,7 +184,8 @@ def compile_programs(
     rate_at = schedule(config.train, total)
 
     def normalised(images: Array) -> Array:
-        return (images.astype(jnp.float32) / 255 - splits.mean) / splits.std
+        mean, std = (np.reshape(x, (1, 1, 1, -1)) for x in (splits.mean, splits.std))
+        return (images.astype(jnp.float32) / 255 - mean) / std
 
     def train_step(
         state: TrainState, images: Array, labels: Array, key: Array, number: Array
@@ -221,9 +220,7 @@ def compile_programs(
 
 def validate(programs: Programs, parameters: Parameters, split: Split, step: int) -> tuple[Scores, bool]:
     """Return the scores on a split, and whether the network says anything (not all logits are 0)."""
-    logits = _logits(programs, parameters, split)
-    if not np.isfinite(logits).all():
-        raise NonFiniteError(f"logits of the validation set are not finite after step {step}")
+    logits = _logits(programs, parameters, split, f"validation images after step {step}")
     return score(logits, split.labels), bool(logits.any())
 
 
@@ -270,7 +267,10 @@ class MetricsLog:
 
 
 def load_parameters(path: Path, like: Parameters) -> Parameters:
-    """Return the parameters of a trial folder's newest checkpoint, for a network shaped as `like`."""
+    """Return the parameters of a finished trial, for a network shaped as `like`; `InputError` if unfit."""
+    state = TrialFolder(path).read_status().status
+    if state != "done":
+        raise InputError(f"{path}: this trial is {state}; --init-from takes a finished one")
     stored = checkpoints.restore_parameters(TrialFolder(path).checkpoints)
     needed = checkpoints.by_path(like)
     for name in sorted(stored.keys() | needed.keys()):
@@ -286,10 +286,13 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def _logits(programs: Programs, parameters: Parameters, split: Split) -> np.ndarray:
-    return logits_of(
+def _logits(programs: Programs, parameters: Parameters, split: Split, of: str) -> np.ndarray:
+    logits = logits_of(
         lambda images: programs.predict(parameters, images), split.images, programs.evaluation_batch
     )
+    if not np.isfinite(logits).all():
+        raise NonFiniteError(f"the logits of the {of} are not finite")
+    return logits
 
 
 def _write_predictions(folder: TrialFolder, logits: np.ndarray, labels: np.ndarray) -> None:

@@ -40,6 +40,7 @@ class Status:
     started_time: str | None = None
     ended_time: str | None = None
     faults: tuple[str, ...] = ()  # what went wrong and was mended, such as a damaged checkpoint
+    init_from: str | None = None  # the trial whose parameters it began from, with their digest
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def but(self, **changes: Any) -> "Status":

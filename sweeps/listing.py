@@ -4,9 +4,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from sqzx.terminal import new_table, print_table
+from sqzx.terminal import duration, new_table, print_table
 from sweeps.plan import Plan, PlannedTrial, trial_folder
-from sweeps.view import duration
 
 UNWELL = ("failed", "timed_out", "interrupted")
 
@@ -69,8 +68,8 @@ def print_plan(plan: Plan, workers: int) -> None:
             _states(trials),
         )
     print_table(table)
-    for reason, number in Counter(s.reason for s in plan.skipped).items():
-        print(f"skipped {number}: {reason}")
+    for skipped in plan.skipped:
+        print(f"skipped {skipped.text}")
     waiting = sum(t.status.status in ("pending", "interrupted") for t in plan.trials)
     configurations = len({t.config_id for t in plan.trials})
     left = plan.seconds_left(workers)

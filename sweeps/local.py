@@ -1,29 +1,40 @@
 """Worker processes on this machine: one a trial, each on a core of its own."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from sqzx.attempt import ClaimedElsewhere
+from sqzx.attempt import ClaimedElsewhere, claim
 from sqzx.compilation import keep_memory, use_compilation_cache
 from sqzx.provenance import COMMAND_VARIABLE, command_text
 from sqzx.trial import Status, TrialFolder, now
 from sweeps.plan import PlannedTrial
+from sweeps.worker import CLAIMED
+
+FULL_BYTES = 64 * 1024
+"""With less than this free a trial can't write its small files, its own last words among them."""
 
 
 @dataclass
 class Worker:
-    """A running trial. `killed_as` is the status for which it was killed by us, with the reason."""
+    """A running trial, with the epochs that earlier attempts made.
+
+    `asked` is when it was asked to stop, `killed_as` the status and reason for which we killed it.
+    """
 
     trial: PlannedTrial
     folder: TrialFolder
     core: int
     process: subprocess.Popen[bytes]
     started: float = field(default_factory=time.monotonic)
+    epochs_before: int = 0
     asked: float | None = None
     killed_as: Status | None = None
 
@@ -38,27 +49,37 @@ class Worker:
         self.process.kill()
 
     def outcome(self) -> Status | None:
-        """Return what became of an ended trial (None: it never began); write it if the worker could not.
+        """Return what became of an ended trial (None: another runner has it); write what it could not.
 
         A worker that ends on its own terms leaves a status with its own number and an end. One that finds
         its trial done by another runner leaves that as it is.
         """
         code = self.process.returncode
-        if code == ClaimedElsewhere.exit_code:
+        if code == CLAIMED:
             return None
-        status = self.folder.read_status()
-        ended = status.pid == self.process.pid and status.ended_time is not None
-        if ended or status.status == "done":
-            return status
-        status = status.but(ended_time=now())
+        try:
+            with claim(self.folder):
+                status = self.folder.read_status()
+                ended = status.pid == self.process.pid and status.ended_time is not None
+                if ended or status.status == "done":
+                    return status
+                status = status.but(**self._verdict(code), ended_time=now())
+                with suppress(OSError):  # a full disk: the run goes on and says so at its end
+                    self.folder.write_status(status)
+                return status
+        except ClaimedElsewhere:
+            return None
+
+    def _verdict(self, code: int) -> dict[str, Any]:
         if self.killed_as is not None:
-            status = status.but(status=self.killed_as.status, reason=self.killed_as.reason)
-        else:
-            status = status.but(status="failed", reason=self._cause(code))
-        self.folder.write_status(status)
-        return status
+            return {"status": self.killed_as.status, "reason": self.killed_as.reason}
+        if self.asked is not None and code < 0:  # asked before it could listen
+            return {"status": "interrupted", "reason": "stopped before it began"}
+        return {"status": "failed", "reason": self._cause(code)}
 
     def _cause(self, code: int) -> str:
+        if shutil.disk_usage(self.folder.path).free < FULL_BYTES:
+            return "no space left on the disk"
         if code < 0:
             name = signal.Signals(-code).name
             memory = " (out of memory?)" if name == "SIGKILL" else ""
@@ -104,4 +125,5 @@ def start(trial: PlannedTrial, folder: TrialFolder, core: int, environment: dict
             env=environment,
             start_new_session=True,
         )
-    return Worker(trial, folder, core, process)
+    done = [line["epoch"] + 1 for line in folder.read_metrics() if line["kind"] == "validation"]
+    return Worker(trial, folder, core, process, epochs_before=max(done, default=0))

@@ -5,6 +5,7 @@ is trained, compiled or written.
 """
 
 import dataclasses
+import functools
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -62,6 +63,11 @@ class Skipped:
     settings: Mapping[str, Any]
     reason: str
 
+    @property
+    def text(self) -> str:
+        """The point and its reason in one line."""
+        return f"{self.sweep}: {_name(self.settings) or 'its one point'}: {self.reason}"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -85,18 +91,19 @@ class Plan:
 
 
 def plan_study(study: Study, out: Path | None = None) -> Plan:
-    """Enumerate a study: resolve, identify, count and price every point.
+    """Enumerate a study: resolve, identify and count every point.
 
-    With `out` the trials carry what has become of them there, and trials of that folder that are no more
-    in the study come last, as "removed". Raises `InputError` where every point is left out.
+    With `out` the trials carry what has become of them there (`with_statuses`). Raises `InputError` where
+    every point is left out.
     """
+    counted = functools.cache(count)  # networks of trials that differ in their training alone are one
     trials: dict[str, PlannedTrial] = {}
     skipped: list[Skipped] = []
     naming = _naming_keys(study)
     for block, settings in study.points():
         try:
             config = resolve(settings, study.source)
-            network = count(config.model, config.data.image_shape)
+            network = counted(config.model, config.data.image_shape)
         except ArchitectureError as error:
             reason = str(error).removeprefix(f"{study.source}: ")
             skipped.append(Skipped(block.name, _spelled(settings, naming), reason))
@@ -116,13 +123,46 @@ def plan_study(study: Study, out: Path | None = None) -> Plan:
     if not trials:
         raise InputError(
             f"{study.source}: no point is left to train; the first of {len(skipped)} skipped: "
-            f"{_name(skipped[0].settings) or study.name}: {skipped[0].reason}"
+            f"{skipped[0].text}"
         )
-    if out is None or not trials_dir(out).exists():
-        return Plan(study, tuple(trials.values()), tuple(skipped))
-    seen = [_with_status(trial, out) for trial in trials.values()]
-    priced = _with_estimates(seen, out)
-    return Plan(study, (*priced, *_removed(out, trials)), tuple(skipped))
+    plan = Plan(study, tuple(trials.values()), tuple(skipped))
+    return plan if out is None else with_statuses(plan, out)
+
+
+def with_statuses(plan: Plan, out: Path) -> Plan:
+    """Return a plan whose trials carry what has become of them in the folder `out`.
+
+    Trials of that folder that are no more in the study come last, as "removed".
+    """
+    if not trials_dir(out).exists():
+        return plan
+    seen = (
+        dataclasses.replace(trial, status=trial_folder(out, trial.id).read_status()) for trial in plan.trials
+    )
+    removed = _removed(out, {trial.id for trial in plan.trials})
+    return dataclasses.replace(plan, trials=(*seen, *removed))
+
+
+def priced(plan: Plan, out: Path) -> Plan:
+    """Return a plan with expected seconds, measured by the finished trials of its folder.
+
+    Those of the same configuration count first, else all, scaled by their work.
+    """
+    measured: dict[str, list[float]] = {}
+    rates = []
+    for trial in plan.trials:
+        if trial.status.status == "done" and (result := trial_folder(out, trial.id).read_result()):
+            seconds = sum(result[part] for part in ("start_seconds", "compile_seconds", "train_seconds"))
+            measured.setdefault(trial.config_id, []).append(seconds)
+            rates.append(seconds / _work(trial))
+
+    def estimate(trial: PlannedTrial) -> float | None:
+        if same := measured.get(trial.config_id):
+            return statistics.fmean(same)
+        return statistics.median(rates) * _work(trial) if rates else None
+
+    trials = tuple(dataclasses.replace(trial, est_seconds=estimate(trial)) for trial in plan.trials)
+    return dataclasses.replace(plan, trials=trials)
 
 
 def plan_folder(out: Path) -> Plan:
@@ -150,7 +190,7 @@ def trial_folder(out: Path, trial: str) -> TrialFolder:
 
 
 def shown(value: Any) -> str:
-    """Return a value as it is spelled in names and tables: 0.5, 1,4,8, all (for no limit), true."""
+    """Return a value as it is spelled in names and tables: 0.5, 1,4,8, true, none."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
@@ -179,28 +219,6 @@ def _name(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key.rpartition('.')[2]}={shown(value)}" for key, value in settings.items())
 
 
-def _with_status(trial: PlannedTrial, out: Path) -> PlannedTrial:
-    return dataclasses.replace(trial, status=trial_folder(out, trial.id).read_status())
-
-
-def _with_estimates(trials: list[PlannedTrial], out: Path) -> list[PlannedTrial]:
-    """Price trials by the finished ones: those of the same configuration, else all, scaled by their work."""
-    measured: dict[str, list[float]] = {}
-    rates = []
-    for trial in trials:
-        if trial.status.status == "done" and (result := trial_folder(out, trial.id).read_result()):
-            seconds = sum(result[part] for part in ("start_seconds", "compile_seconds", "train_seconds"))
-            measured.setdefault(trial.config_id, []).append(seconds)
-            rates.append(seconds / _work(trial))
-
-    def estimate(trial: PlannedTrial) -> float | None:
-        if same := measured.get(trial.config_id):
-            return statistics.fmean(same)
-        return statistics.median(rates) * _work(trial) if rates else None
-
-    return [dataclasses.replace(trial, est_seconds=estimate(trial)) for trial in trials]
-
-
 def _work(trial: PlannedTrial) -> int:
     """Return the multiply-accumulates of a training, up to a constant factor."""
     data = trial.config.data
@@ -208,7 +226,7 @@ def _work(trial: PlannedTrial) -> int:
     return trial.network.macs * trial.config.train.epochs * examples
 
 
-def _removed(out: Path, planned: Mapping[str, PlannedTrial]) -> Iterator[PlannedTrial]:
+def _removed(out: Path, planned: set[str]) -> Iterator[PlannedTrial]:
     for path in sorted(trials_dir(out).iterdir()):
         folder = TrialFolder(path)
         if path.name in planned or not folder.config_file.is_file():

@@ -8,17 +8,18 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sqzx.data.store import load_arrays
+from sqzx.attempt import ClaimedElsewhere, claim, is_claimed
+from sqzx.data.splits import load_splits_of
 from sqzx.errors import InputError
-from sqzx.files import write_text
+from sqzx.files import holds_files, write_text
 from sqzx.provenance import available_cores
 from sqzx.trial import Status
 from sweeps import local
-from sweeps.plan import Plan, PlannedTrial, plan_folder, plan_study, study_file, trial_folder
+from sweeps.plan import Plan, PlannedTrial, plan_folder, plan_study, study_file, trial_folder, with_statuses
 from sweeps.study import Study, read_study
 from sweeps.view import View
 
@@ -53,35 +54,41 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """130 after a stop, 1 where a trial of the study has failed (in this run or before), else 0."""
+        """130 after a stop, 0 where every trial of the study is done, else 1."""
         if self.stopped:
             return 130
-        return int(any(trial.status.status in FAILED for trial in self.plan.trials))
+        return int(any(trial.status.status not in ("done", "removed") for trial in self.plan.trials))
 
 
 def run(study: Study, out: Path, options: RunOptions, view: View) -> Outcome:
     """Run what is missing of `study` in the folder `out`."""
-    freeze(study, out)
-    return _run(plan_study(study, out), out, options, view)
+    plan = plan_study(study)  # a study that cannot run leaves no trace
+    freeze(plan, out)
+    return _run(with_statuses(plan, out), out, options, view)
 
 
 def retry(out: Path, options: RunOptions, view: View) -> Outcome:
     """Mark the failed trials of a study's folder as pending, and run what is missing."""
     for trial in plan_folder(out).trials:
         if trial.status.status in FAILED:
-            trial_folder(out, trial.id).write_status(trial.status.but(status="pending", reason=None))
+            folder = trial_folder(out, trial.id)
+            with suppress(ClaimedElsewhere), claim(folder):  # another retry may have begun already
+                folder.write_status(folder.read_status().but(status="pending", reason=None))
     return _run(plan_folder(out), out, options, view)
 
 
-def freeze(study: Study, out: Path) -> None:
-    """Keep the study file in its folder, after checking that the folder is this study's or new."""
-    plan_study(study)  # a study that cannot run leaves no trace
-    if out.exists() and any(out.iterdir()):
+def freeze(plan: Plan, out: Path) -> None:
+    """Keep the study file in its folder, after checking that the folder is this study's or new.
+
+    Data that is missing, or less than a trial asks for, is an error of the whole run.
+    """
+    study = plan.study
+    if holds_files(out):
         other = read_study(study_file(out)).name
         if other != study.name:
             raise InputError(f"{out}: holds the study {other!r}, not {study.name!r}; choose another --out")
-    for name in {trial.config.data.name for trial in plan_study(study).trials}:
-        load_arrays(name)  # missing data is an error of the whole run
+    for data in {trial.config.data for trial in plan.trials}:
+        load_splits_of(data)
     write_text(out / "study.toml", study.text)
 
 
@@ -96,7 +103,7 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
     queue = deque(waiting)
     running: list[local.Worker] = []
     environment = local.worker_environment(out)
-    failing = False
+    failing = announced = False
     checked = time.monotonic()
 
     with _stop_requests() as requests, view:
@@ -121,15 +128,25 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 trial = queue.popleft()
                 folder = trial_folder(out, trial.id)
                 status = statuses[trial.id] = folder.read_status()
-                if status.status not in RUNNABLE:  # another runner was faster
-                    elsewhere.append(trial)
+                if status.status not in (*RUNNABLE, "running"):  # another runner was faster
                     continue
-                worker = local.start(trial, folder, slots.pop(0), environment)
+                try:
+                    worker = local.start(trial, folder, slots[0], environment)
+                except OSError as error:  # a full disk, no more processes: this trial's failure, not ours
+                    reason = f"could not be started: {error.strerror}"
+                    statuses[trial.id] = status.but(status="failed", reason=reason)
+                    view.note(f"failed   {trial.id}  {trial.name}  {reason}")
+                    failing = True
+                    continue
+                slots.pop(0)
                 running.append(worker)
                 view.started(worker)
             if elsewhere and time.monotonic() - checked > RECHECK_SECONDS:
                 checked = time.monotonic()
                 _look_elsewhere(elsewhere, queue, statuses, out)
+                if elsewhere and not (running or queue or announced):
+                    view.note(f"waiting for {len(elsewhere)} trials of other runners")
+                    announced = True
             if options.time_limit is not None:
                 _enforce(options.time_limit, running)
             view.tick(running, statuses)
@@ -142,14 +159,19 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
 def _look_elsewhere(
     elsewhere: deque[PlannedTrial], queue: deque[PlannedTrial], statuses: dict[str, Status], out: Path
 ) -> None:
-    """See what became of the trials of other runners; those that they left unfinished are ours."""
+    """See what became of the trials of other runners; those that they left unfinished are ours.
+
+    The claim decides: a trial that says "running" under another host's name, while nobody holds its
+    claim, was left behind, as by a container that was killed.
+    """
     for _ in range(len(elsewhere)):
         trial = elsewhere.popleft()
-        status = statuses[trial.id] = trial_folder(out, trial.id).read_status()
-        if status.status == "running":
-            elsewhere.append(trial)
-        elif status.status in RUNNABLE:
+        folder = trial_folder(out, trial.id)
+        status = statuses[trial.id] = folder.read_status()
+        if status.status in RUNNABLE or (status.status == "running" and not is_claimed(folder)):
             queue.append(trial)
+        elif status.status == "running":
+            elsewhere.append(trial)
 
 
 def _stop(running: list[local.Worker], *, at_once: bool) -> None:

@@ -4,10 +4,11 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
+from sqzx.terminal import duration
 from sqzx.trial import Status, TrialFolder
 from sweeps.plan import Plan
 
@@ -35,6 +36,9 @@ class View(Protocol):
     def tick(self, running: "Sequence[Worker]", statuses: Mapping[str, Status]) -> None:
         """Take the running trials and what has become of all, many times a second."""
 
+    def note(self, text: str) -> None:
+        """Take a line that belongs to no running trial."""
+
     def summary(self, plan: Plan, out: Path) -> None:
         """Take the plan after the run."""
 
@@ -54,8 +58,8 @@ class Progress(NamedTuple):
     seconds_left: float | None
 
 
-def progress(folder: TrialFolder, epochs: int, elapsed: float) -> Progress:
-    """Return how far a trial is after `elapsed` seconds of this attempt."""
+def progress(folder: TrialFolder, epochs: int, epochs_before: int, elapsed: float) -> Progress:
+    """Return how far a trial is, `elapsed` seconds into an attempt that began after `epochs_before`."""
     lines = _last_lines(folder.metrics_file)
     train = next((x for x in reversed(lines) if x["kind"] == "train"), None)
     validation = next((x for x in reversed(lines) if x["kind"] == "validation"), None)
@@ -65,7 +69,7 @@ def progress(folder: TrialFolder, epochs: int, elapsed: float) -> Progress:
         epochs=epochs,
         loss=train["loss"] if train else None,
         val_top1=validation["val_top1"] if validation else None,
-        seconds_left=elapsed / done * (epochs - done) if done else None,
+        seconds_left=elapsed / (done - epochs_before) * (epochs - done) if done > epochs_before else None,
     )
 
 
@@ -79,18 +83,6 @@ def _last_lines(path: Path) -> list[dict[str, Any]]:
         return []
     # The first may be cut by the window, the last by its writer.
     return [json.loads(line) for line in lines[1 if size > TAIL_BYTES else 0 : -1]]
-
-
-def duration(seconds: float | None) -> str:
-    """Return a length of time as a person says it: 8 s, 3 min 05 s, 2 h 10 min."""
-    if seconds is None:
-        return "?"
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"
 
 
 def outcome_text(worker: "Worker", status: Status) -> str:
@@ -130,7 +122,7 @@ class PlainView:
         self._total, self._done = len(plan.trials) - counts["removed"], counts["done"]
         _say(f"{plan.study.name}: {self._total} trials, {counts['done']} done before")
         for skipped in plan.skipped:
-            _say(f"skipped  {skipped.sweep}: {skipped.reason}")
+            _say(f"skipped  {skipped.text}")
 
     def started(self, worker: "Worker") -> None:
         """Say that a trial has started."""
@@ -145,6 +137,10 @@ class PlainView:
 
     def tick(self, running: "Sequence[Worker]", statuses: Mapping[str, Status]) -> None:
         """Say nothing."""
+
+    def note(self, text: str) -> None:
+        """Say it."""
+        _say(text)
 
     def summary(self, plan: Plan, out: Path) -> None:
         """Say the counts."""
@@ -161,13 +157,14 @@ class LiveView:
 
         self._console = Console()
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._live.start()
+        self._gone = False
+        self._show(self._live.start)
         self._drawn, self._begun, self._ended_here = 0.0, time.monotonic(), 0
         return self
 
     def __exit__(self, *error: object) -> None:
         """Give the terminal back."""
-        self._live.stop()
+        self._show(self._live.stop)
 
     def planned(self, plan: Plan) -> None:
         """Take the name and the number of trials."""
@@ -182,17 +179,30 @@ class LiveView:
         if status.status != "done":
             from rich.text import Text
 
-            self._console.print(Text(f"{status.status} {_label(worker)}: {status.reason}", style="red"))
+            line = Text(f"{status.status} {_label(worker)}: {status.reason}", style="red")
+            self._show(lambda: self._console.print(line))
 
     def tick(self, running: "Sequence[Worker]", statuses: Mapping[str, Status]) -> None:
         """Draw, twice a second."""
         if time.monotonic() - self._drawn > REFRESH_SECONDS:
             self._drawn = time.monotonic()
-            self._live.update(self._picture(running, statuses), refresh=True)
+            self._show(lambda: self._live.update(self._picture(running, statuses), refresh=True))
 
     def summary(self, plan: Plan, out: Path) -> None:
         """Say the counts."""
-        self._console.print(summary_text(plan, out), markup=False, highlight=False)
+        self._show(lambda: self._console.print(summary_text(plan, out), markup=False, highlight=False))
+
+    def note(self, text: str) -> None:
+        """Keep the line above the live part."""
+        self._show(lambda: self._console.print(text, markup=False, highlight=False))
+
+    def _show(self, draw: Callable[[], object]) -> None:
+        """Draw, unless the terminal has gone: a run outlives its audience until it has saved everything."""
+        if not self._gone:
+            try:
+                draw()
+            except OSError:
+                self._gone = True
 
     def _picture(self, running: "Sequence[Worker]", statuses: Mapping[str, Status]) -> Any:
         from rich.console import Group
@@ -220,7 +230,12 @@ class LiveView:
             table.add_column(name, justify="right", header_style="dim")
         for worker in running:
             config = worker.trial.config
-            now = progress(worker.folder, config.train.epochs, time.monotonic() - worker.started)
+            now = progress(
+                worker.folder,
+                config.train.epochs,
+                worker.epochs_before,
+                time.monotonic() - worker.started,
+            )
             table.add_row(
                 Text(worker.trial.name),
                 str(config.seed),

@@ -17,13 +17,16 @@ from pathlib import Path  # noqa: E402
 PR_SET_PDEATHSIG = 1
 
 EXIT_CODES = {"done": 0, "interrupted": 130}
-"""Every other status exits with 1; a trial claimed by another process with `ClaimedElsewhere.exit_code`."""
+"""Every other status exits with 1."""
+
+CLAIMED = 75
+"""The exit code where another process is at work on the trial (sysexits.h: try again later)."""
 
 
 def main(arguments: list[str]) -> int:
-    """Run the trial and return the exit code; `core` "-" leaves the process on all cores."""
+    """Run the trial and return the exit code."""
     path, core, parent = arguments
-    if core != "-" and hasattr(os, "sched_setaffinity"):
+    if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core)})
     die_with(int(parent))
     stop_asked = []
@@ -32,13 +35,18 @@ def main(arguments: list[str]) -> int:
 
     from sqzx.attempt import ClaimedElsewhere, attempt
     from sqzx.trial import TrialFolder
+    from sweeps.identity import trial_id
 
     folder = TrialFolder(Path(path))
+    config = folder.read_config()
+    if trial_id(config) != folder.id:
+        print(f"{folder.config_file}: is not the configuration of {folder.id}; delete the folder")
+        return 1
     try:
-        status = attempt(folder.read_config(), folder, started=STARTED, should_stop=lambda: bool(stop_asked))
+        status = attempt(config, folder, started=STARTED, should_stop=lambda: bool(stop_asked))
     except ClaimedElsewhere as error:
         print(error, file=sys.stderr)
-        return error.exit_code
+        return CLAIMED
     return EXIT_CODES.get(status.status, 1)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqzx.errors import InputError, MissingDataError
-from sqzx.files import read_json, write_json
+from sqzx.files import cache_home, read_json, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +88,7 @@ def data_root() -> Path:
     """The folder of all prepared sets: `$SQZX_DATA`, else `sqzx/data` in the user's cache folder."""
     if chosen := os.environ.get("SQZX_DATA"):
         return Path(chosen).expanduser()
-    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The XDG specification: a relative path there is to be ignored.
-    return (cache if cache.is_absolute() else Path.home() / ".cache") / "sqzx" / "data"
+    return cache_home() / "data"
 
 
 def set_folder(name: str, root: Path | None = None) -> Path:

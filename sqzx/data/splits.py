@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sqzx.config import DataConfig
 from sqzx.data.info import DatasetInfo
 from sqzx.data.selection import balanced_subset, hashed_part
 from sqzx.data.store import load_arrays
@@ -66,6 +67,13 @@ def load_splits(name: str, *, validation_fraction: float, train_examples: int | 
         info=info,
         mean=mean,
         std=std,
+    )
+
+
+def load_splits_of(config: DataConfig) -> Splits:
+    """Load what a trial of this configuration trains on; errors as `load_splits`."""
+    return load_splits(
+        config.name, validation_fraction=config.validation_fraction, train_examples=config.train_examples
     )
 
 

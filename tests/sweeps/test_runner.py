@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -170,6 +173,85 @@ def test_two_runners_share_a_folder_and_no_trial_runs_twice(tiny):
     assert set(tiny.attempts().values()) == {1}
 
 
+def test_a_trial_left_running_under_another_host_s_name_is_taken_over(tiny):
+    tiny.write(ratios=(0.25,))
+    tiny.run()
+    (folder,) = tiny.trials().values()
+    status = json.loads((folder / "status.json").read_text()) | {
+        "status": "running",
+        "host": "gone-container",
+    }
+    (folder / "status.json").write_text(json.dumps(status))
+    (folder / "result.json").unlink()
+    assert counts(tiny) == {"running": 1}  # nobody can say from here
+    code, text = tiny.run()
+    assert code == 0, text
+    assert counts(tiny) == {"done": 1}
+
+
+def test_a_worker_stopped_from_outside_leaves_the_run_unfinished(tiny):
+    tiny.write(ratios=(0.25,), epochs=2000)
+    process = tiny.start_run()
+    os.kill(tiny.wait_for_training(process)[0], signal.SIGTERM)
+    code, _ = tiny.finished(process)
+    assert code == 1
+    assert counts(tiny) == {"interrupted": 1}
+
+
+def test_a_closed_terminal_is_a_request_to_stop(tiny):
+    tiny.write(epochs=4000)
+    pid, terminal = os.forkpty()
+    if pid == 0:
+        os.execv(
+            sys.executable,
+            [sys.executable, "-m", "sqzx", "sweep", "run", str(tiny.file), "--out", str(tiny.out)],
+        )
+    shown = b""
+    deadline = time.monotonic() + 60
+    while b"epoch" not in shown or not any(tiny.out.glob("trials/*/metrics.jsonl")):
+        assert time.monotonic() < deadline, shown
+        shown += os.read(terminal, 65536)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    tiny.wait_for_no_process()
+    assert "interrupted" in counts(tiny)
+    assert b"Traceback" not in shown
+
+
+def test_an_edited_config_json_is_no_longer_that_trial(tiny):
+    tiny.write(ratios=(0.25,))
+    tiny.run()
+    (folder,) = tiny.trials().values()
+    config = json.loads((folder / "config.json").read_text())
+    config["train"]["epochs"] = 3
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "status.json").unlink()
+    code, text = tiny.run()
+    assert code == 1
+    assert "is not the configuration of" in text
+
+
+def test_a_full_disk_fails_the_trial_and_not_the_runner(tiny, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "none", disk], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a small tmpfs")
+    try:
+        tiny.write()
+        code, text = tiny.command("sweep", "run", str(tiny.file), "--out", str(disk / "out"))
+        assert code == 1
+        assert "no space left on" in text.lower()
+        assert "Traceback" not in text
+        assert all(path.stat().st_size for path in disk.rglob("*.json"))
+        subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)
+        code, text = tiny.command("sweep", "retry", str(disk / "out"))
+        assert code == 0, text
+        assert "2 done" in text
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 def test_workers_limits_how_many_run_at_once(tiny):
     tiny.write(seeds=2)
     _, text = tiny.run("--workers", "1")
@@ -230,6 +312,19 @@ class TestMistakes:
         code, text = tiny.command(*command, str(tmp_path / "no"))
         assert code == 2
         assert "no such folder" in text
+        assert len(text.strip().splitlines()) == 1
+
+    def test_more_examples_than_there_are_stop_before_anything_starts(self, tiny):
+        tiny.file.write_text(tiny.file.read_text().replace("train_examples = 100", "train_examples = 99_999"))
+        code, text = tiny.run()
+        assert code == 2
+        assert "1,293" in text or "1293" in text
+        assert not (tiny.out / "trials").exists()
+
+    def test_a_file_is_no_folder(self, tiny, tmp_path):
+        (tmp_path / "file").write_text("")
+        code, text = tiny.command("sweep", "run", str(tiny.file), "--out", str(tmp_path / "file"))
+        assert code == 2
         assert len(text.strip().splitlines()) == 1
 
     @pytest.mark.parametrize("options", [("--workers", "0"), ("--time-limit", "0"), ("--time-limit", "-1")])

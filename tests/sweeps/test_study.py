@@ -145,7 +145,7 @@ class TestMistakes:
             ('[[sweep]]\nname = "a\\u0000"', "printable characters"),
             ("[constraints]\nparam = { max = 1 }", "param: unknown key; did you mean params?"),
             ("[constraints]\nparams = { maximum = 1 }", "maximum: unknown key; did you mean max?"),
-            ("[constraints]\nparams = { min = 2, max = 1 }", "min 2.0 is above max 1.0"),
+            ("[constraints]\nparams = { min = 2, max = 1 }", "min 2 is above max 1"),
             ("[constraints]\nparams = {}", "needs min, max or both"),
             ("[sweep]\nname = 'a'", "needs [[sweep]]"),
             ('[[sweep]]\nname = "a;b"', "has a semicolon"),
