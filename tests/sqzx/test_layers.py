@@ -1,0 +1,124 @@
+"""The fast forms against the library's plain ones, forward and backward."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import lax
+
+from sqzx.counting import pooled_size
+from sqzx.layers import convolve, max_pool
+
+PLAIN = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+
+def plain_pool(x, rounding):
+    outs = [pooled_size(n, rounding) for n in x.shape[1:3]]
+    over = [(0, max(0, 3 + 2 * (out - 1) - n)) for out, n in zip(outs, x.shape[1:3], strict=True)]
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), [(0, 0), *over, (0, 0)])
+
+
+def both(function, cotangent, *arguments):
+    """The value of a function and its gradients, by one compilation."""
+
+    def run(cotangent, *arguments):
+        value, pull = jax.vjp(function, *arguments)
+        return value, pull(cotangent)
+
+    return jax.jit(run)(cotangent, *arguments)
+
+
+@settings(max_examples=15)
+@given(
+    seed=st.integers(0, 2**31),
+    side=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    channels=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    kernel=st.sampled_from([1, 3, 3, 5]),
+    stride=st.sampled_from([1, 1, 1, 2]),
+    padding=st.integers(0, 2),
+)
+def test_convolution(seed, side, channels, kernel, stride, padding):
+    side = tuple(max(n, kernel - 2 * padding) for n in side)
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(2, *side, channels[0])).astype(np.float32)
+    weights = random.normal(size=(kernel, kernel, *channels)).astype(np.float32)
+    pads = [(padding, padding)] * 2
+    out = tuple((n + 2 * padding - kernel) // stride + 1 for n in side)
+    cotangent = random.normal(size=(2, *out, channels[1])).astype(np.float32)
+    strides = (stride, stride)
+    fast = both(lambda x, w: convolve(x, w, strides, pads, **PLAIN), cotangent, x, weights)
+    slow = both(lambda x, w: lax.conv_general_dilated(x, w, strides, pads, **PLAIN), cotangent, x, weights)
+    for ours, theirs in zip(jax.tree.leaves(fast), jax.tree.leaves(slow), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", [((1, 0), (2, 1)), ((0, 2), (0, 0))])
+def test_convolution_with_an_uneven_padding(padding):
+    random = np.random.default_rng(0)
+    x, weights = random.normal(size=(1, 5, 4, 2)), random.normal(size=(3, 3, 2, 3))
+    np.testing.assert_allclose(
+        convolve(x.astype(np.float32), weights.astype(np.float32), (1, 1), padding, **PLAIN),
+        lax.conv_general_dilated(
+            x.astype(np.float32), weights.astype(np.float32), (1, 1), padding, **PLAIN
+        ),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+@settings(max_examples=6)
+@given(
+    seed=st.integers(0, 2**31),
+    side=st.tuples(st.integers(3, 11), st.integers(3, 11)),
+    rounding=st.sampled_from(["ceil", "floor"]),
+)
+def test_pooling_where_nothing_ties(seed, side, rounding):
+    random = np.random.default_rng(seed)
+    shape = (2, *side, 2)
+    # All values differ, and all are negative: a border of zeros would win.
+    x = -1 - random.permutation(np.prod(shape)).reshape(shape).astype(np.float32)
+    out = [pooled_size(n, rounding) for n in side]
+    cotangent = random.normal(size=(2, *out, 2)).astype(np.float32)
+    ours = both(lambda x: max_pool(x, rounding), cotangent, x)
+    theirs = both(lambda x: plain_pool(x, rounding), cotangent, x)
+    np.testing.assert_array_equal(ours[0], theirs[0])
+    np.testing.assert_allclose(ours[1][0], theirs[1][0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rounding", ["ceil", "floor"])
+def test_pooling_where_all_values_tie_hands_each_windows_gradient_on_whole(rounding):
+    x = jnp.zeros((1, 8, 7, 1))
+    gradient = jax.grad(lambda x: max_pool(x, rounding).sum())(x)
+    outs = pooled_size(8, rounding) * pooled_size(7, rounding)
+    assert float(gradient.sum()) == pytest.approx(outs)
+    assert float(gradient.min()) >= 0
+
+
+def test_two_tied_maxima_share_the_gradient_equally():
+    x = jnp.zeros((1, 3, 3, 1)).at[0, 0, 0, 0].set(1.0).at[0, 2, 0, 0].set(1.0)
+    gradient = jax.grad(lambda x: max_pool(x, "floor").sum())(x)
+    assert gradient[0, :, 0, 0].tolist() == [0.5, 0.0, 0.5]
+    assert float(gradient.sum()) == 1
+
+
+def test_ceil_pools_a_map_of_two_pixels():
+    x = jnp.arange(4.0).reshape(1, 2, 2, 1) - 9
+    assert max_pool(x, "ceil").tolist() == [[[[-6.0]]]]
+
+
+def test_not_a_number_stays_one():
+    x = jnp.zeros((1, 3, 3, 1)).at[0, 1, 1, 0].set(jnp.nan)
+    assert np.isnan(max_pool(x, "floor")).all()
+
+
+def test_accelerators_keep_the_plain_convolution(monkeypatch):
+    x, weights = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 3))
+
+    def lowered():
+        # A new function each time: jit would remember the one before.
+        return jax.jit(lambda x, w: convolve(x, w, (1, 1), [(0, 0), (0, 0)], **PLAIN)).lower(x, weights).as_text()
+
+    assert "convolution" not in lowered()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert "convolution" in lowered()
