@@ -111,6 +111,8 @@ def damage(path: Path) -> str | None:
         manifest = read_json(path / "MANIFEST.json")
     except Exception as error:
         return str(error)
+    if not isinstance(manifest, dict):
+        return "MANIFEST.json is no table"
     found = _digests(path)
     for name in sorted(manifest.keys() | found.keys()):
         if name not in found:

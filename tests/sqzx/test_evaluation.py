@@ -48,6 +48,12 @@ class TestTies:
         assert [s.top5 for s in ranks] == [0, 1, 1, 1, 1, 1, 0, 0]
 
 
+def test_a_logit_that_is_no_number_is_never_the_best():
+    logits = np.array([[np.nan, 1, 2, 3, 4, 5, 6]], np.float32)
+    with np.errstate(invalid="ignore"):
+        assert score(logits, np.array([0], np.int32))[:2] == (0, 0)
+
+
 @pytest.mark.parametrize(("classes", "available"), [(2, False), (5, False), (6, True)])
 def test_there_is_no_top_5_where_it_could_not_miss(classes, available):
     scores = score(np.zeros((3, classes), np.float32), np.array([0, 1, 1], np.int32))

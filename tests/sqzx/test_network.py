@@ -268,20 +268,21 @@ class TestTheForwardPass:
         )
 
 
+@pytest.fixture(scope="module")
+def ones():
+    """A network whose last Fire module says 1 everywhere, and whose classes are its filters."""
+    config = dataclasses.replace(SMALL, num_classes=4, dropout_rate=0.5, pool_after=())
+    apply, parameters = functional(config, 1, 0)
+    parameters = jax.tree.map(np.zeros_like, parameters)
+    for branch in ("expand1x1", "expand3x3"):
+        parameters["fire3"][branch]["bias"] += 1
+    parameters["conv10"]["kernel"] += np.eye(4, dtype=np.float32)
+    images = np.zeros((3, 8, 8, 1), np.float32)
+    return jax.jit(lambda key=None: apply(parameters, images, key))
+
+
 class TestDropout:
     """'Dropout with a ratio of 50% is applied after the fire9 module' (section 3.3)."""
-
-    @pytest.fixture(scope="class")
-    def ones(self):
-        """A network whose last Fire module says 1 everywhere, and whose classes are its filters."""
-        config = dataclasses.replace(SMALL, num_classes=4, dropout_rate=0.5, pool_after=())
-        apply, parameters = functional(config, 1, 0)
-        parameters = jax.tree.map(np.zeros_like, parameters)
-        for branch in ("expand1x1", "expand3x3"):
-            parameters["fire3"][branch]["bias"] += 1
-        parameters["conv10"]["kernel"] += np.eye(4, dtype=np.float32)
-        images = np.zeros((3, 8, 8, 1), np.float32)
-        return jax.jit(lambda key=None: apply(parameters, images, key))
 
     def test_without_a_key_nothing_is_dropped(self, ones):
         assert np.array_equal(ones(), np.ones((3, 4)))

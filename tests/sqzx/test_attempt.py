@@ -1,0 +1,179 @@
+"""What becomes of a trial, with trainings that end in every way. `test_training` has real ones."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sqzx.attempt import ClaimedElsewhere, attempt, claim, is_claimed
+from sqzx.errors import InputError, Interrupted, NonFiniteError
+from sqzx.trial import TrialFolder
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from sqzx.attempt import claim
+from sqzx.trial import TrialFolder
+with claim(TrialFolder(Path(sys.argv[1]))):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return TrialFolder(tmp_path / "trial")
+
+
+@pytest.fixture
+def ending(monkeypatch):
+    """Let every training end as told: by an error, or by a function of its arguments."""
+
+    def set_ending(end):
+        def train(config, folder, **options):
+            if isinstance(end, BaseException):
+                raise end
+            return end(config, folder, **options)
+
+        monkeypatch.setattr("sqzx.training.train", train)
+
+    return set_ending
+
+
+def run(config, folder, **options):
+    lines = []
+    return attempt(config, folder, started=time.monotonic(), say=lines.append, **options), lines
+
+
+class TestClaim:
+    def test_a_claim_keeps_other_processes_out_until_it_is_given_up(self, folder):
+        with subprocess.Popen(
+            [sys.executable, "-c", HOLD, folder.path], stdout=subprocess.PIPE, text=True
+        ) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            assert is_claimed(folder)
+            with pytest.raises(ClaimedElsewhere, match=str(folder.path)), claim(folder):
+                pass
+            holder.send_signal(signal.SIGKILL)
+        assert not is_claimed(folder)
+        with claim(folder):
+            assert is_claimed(folder)
+
+    def test_a_claim_is_given_up_when_its_block_ends_in_an_error(self, folder):
+        with pytest.raises(KeyError), claim(folder):
+            raise KeyError
+        assert not is_claimed(folder)
+
+    def test_a_claimed_trial_is_left_alone(self, folder, tiny, ending):
+        ending(lambda *_, **__: pytest.fail("trained in a claimed folder"))
+        with claim(folder), pytest.raises(ClaimedElsewhere):
+            run(tiny(), folder)
+        assert os.listdir(folder.path) == [".claim"]
+
+
+class TestEndings:
+    def test_while_it_trains_it_is_running_in_this_process(self, folder, tiny, ending):
+        seen = []
+        ending(lambda config, folder, **_: seen.append((folder.read_status(), folder.read_config())))
+        status, _ = run(tiny(), folder)
+        during, config = seen[0]
+        assert (during.status, during.pid, during.attempts) == ("running", os.getpid(), 1)
+        assert during.started_time is not None
+        assert during.provenance["versions"]["jax"]
+        assert config == tiny()
+        assert (status.status, status.reason) == ("done", None)
+        assert status.ended_time is not None
+
+    @pytest.mark.parametrize(
+        ("error", "state", "reason"),
+        [
+            (Interrupted("stopped at step 3 of 10"), "interrupted", "stopped at step 3 of 10"),
+            (NonFiniteError("the loss is not finite at step 3"), "failed", "not finite: the loss is not finite at step 3"),
+            (InputError("f: no such file"), "failed", "f: no such file"),
+            (ValueError("odd\nand more"), "failed", "ValueError: odd"),
+            (ZeroDivisionError(), "failed", "ZeroDivisionError"),
+            (MemoryError(), "failed", "MemoryError"),
+            (OSError(errno.ENOSPC, "No space left on device", "f"), "failed", "no space left on the disk"),
+            (
+                ValueError("RESOURCE_EXHAUSTED: Failed to write 80 bytes: No space left on device"),
+                "failed",
+                "no space left on the disk",
+            ),
+            (OSError(errno.EACCES, "Permission denied"), "failed", "PermissionError: [Errno 13] Permission denied"),
+        ],
+        ids=repr,
+    )
+    def test_an_error_becomes_a_status_with_a_reason(self, folder, tiny, ending, error, state, reason):
+        ending(error)
+        status, lines = run(tiny(), folder)
+        assert (status.status, status.reason) == (state, reason)
+        assert folder.read_status() == status
+        assert f"{state}: {reason}" in lines
+        assert not is_claimed(folder)
+
+    def test_an_unforeseen_error_leaves_its_traceback_in_the_log(self, folder, tiny, ending):
+        ending(ValueError("odd"))
+        text = "\n".join(run(tiny(), folder)[1])
+        assert "Traceback (most recent call last)" in text
+        assert text.count("ValueError: odd") == 2
+
+    def test_a_foreseen_one_does_not(self, folder, tiny, ending):
+        ending(NonFiniteError("the loss is not finite at step 3"))
+        assert run(tiny(), folder)[1] == ["failed: not finite: the loss is not finite at step 3"]
+
+    def test_a_log_that_cannot_be_written_costs_the_line_and_not_the_trial(self, folder, tiny, ending):
+        def say(line):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        ending(lambda config, folder, *, say, **_: say("epoch 1"))
+        assert attempt(tiny(), folder, started=0, say=say).status == "done"
+
+    def test_faults_are_kept_over_attempts(self, folder, tiny, ending):
+        def damaged(config, folder, *, on_fault, **_):
+            on_fault(f"damage {folder.read_status().attempts}")
+            raise Interrupted("stopped")
+
+        ending(damaged)
+        run(tiny(), folder)
+        status, lines = run(tiny(), folder)
+        assert status.faults == folder.read_status().faults == ("damage 1", "damage 2")
+        assert "fault: damage 2" in lines
+
+
+class TestAttempts:
+    def test_attempts_are_counted_and_what_is_done_stays_done(self, folder, tiny, ending):
+        ending(Interrupted("stopped"))
+        assert run(tiny(), folder)[0].attempts == 1
+        ending(ValueError("odd"))
+        assert run(tiny(), folder)[0].attempts == 2
+        ending(lambda *_, **__: None)
+        done, _ = run(tiny(), folder)
+        assert (done.status, done.attempts, done.reason) == ("done", 3, None)
+        ending(lambda *_, **__: pytest.fail("trained what was done"))
+        before = folder.status_file.read_bytes()
+        assert run(tiny(), folder)[0] == done
+        assert folder.status_file.read_bytes() == before
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"seed": 1}, "seed is 0 there, 1 here"),
+            ({"train_epochs": 3}, "train.epochs is 2 there, 3 here"),
+            ({"model_squeeze_ratio": 0.75}, "model.squeeze_ratio is 0.5 there, 0.75 here"),
+        ],
+    )
+    @pytest.mark.parametrize("end", [Interrupted("stopped"), lambda *_, **__: None], ids=["cut", "done"])
+    def test_another_configuration_is_refused_by_its_key(self, folder, tiny, ending, end, changes, message):
+        ending(end)
+        run(tiny(), folder)
+        before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+        with pytest.raises(InputError) as error:
+            run(tiny(**changes), folder)
+        assert str(error.value) == f"{folder.path}: holds another trial ({message}); choose another folder"
+        assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+        assert not is_claimed(folder)
