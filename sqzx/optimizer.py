@@ -33,7 +33,7 @@ def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformat
     if config.optimizer == "adamw":
         return optax.chain(*clip, optax.adamw(rate, weight_decay=config.weight_decay, mask=_kernels))
     # Caffe adds the decay to the gradient, before the momentum, and (unless told otherwise) for biases too.
-    # Its momentum sums steps, each at the rate of its own time; optax.sgd's sums gradients, as PyTorch's does.
+    # Its momentum sums steps, each at the rate of its own time; optax.sgd sums gradients, as PyTorch does.
     return optax.chain(
         *clip,
         optax.add_decayed_weights(config.weight_decay),

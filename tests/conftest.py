@@ -18,7 +18,8 @@ if SESSION not in os.environ:  # a worker of pytest-xdist shares the folder of t
         SESSION: str(folder),
         "SQZX_DATA": str(folder / "data"),
         "JAX_NUMPY_RANK_PROMOTION": "raise",
-        # A program that one test has compiled is there for the next.
+        # A program that one test has compiled is there for the next; bounded, since only then JAX locks.
+        "JAX_COMPILATION_CACHE_MAX_SIZE": str(1 << 30),
         "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }

@@ -93,7 +93,11 @@ class TestEndings:
         ("error", "state", "reason"),
         [
             (Interrupted("stopped at step 3 of 10"), "interrupted", "stopped at step 3 of 10"),
-            (NonFiniteError("the loss is not finite at step 3"), "failed", "not finite: the loss is not finite at step 3"),
+            (
+                NonFiniteError("the loss is not finite at step 3"),
+                "failed",
+                "not finite: the loss is not finite at step 3",
+            ),
             (InputError("f: no such file"), "failed", "f: no such file"),
             (ValueError("odd\nand more"), "failed", "ValueError: odd"),
             (ZeroDivisionError(), "failed", "ZeroDivisionError"),
@@ -104,7 +108,11 @@ class TestEndings:
                 "failed",
                 "no space left on the disk",
             ),
-            (OSError(errno.EACCES, "Permission denied"), "failed", "PermissionError: [Errno 13] Permission denied"),
+            (
+                OSError(errno.EACCES, "Permission denied"),
+                "failed",
+                "PermissionError: [Errno 13] Permission denied",
+            ),
         ],
         ids=repr,
     )

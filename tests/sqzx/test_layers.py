@@ -13,6 +13,7 @@ from sqzx.layers import convolve, max_pool
 
 PLAIN = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
 
+
 def plain_pool(x, rounding):
     outs = [pooled_size(n, rounding) for n in x.shape[1:3]]
     over = [(0, max(0, 3 + 2 * (out - 1) - n)) for out, n in zip(outs, x.shape[1:3], strict=True)]
@@ -59,9 +60,7 @@ def test_convolution_with_an_uneven_padding(padding):
     x, weights = random.normal(size=(1, 5, 4, 2)), random.normal(size=(3, 3, 2, 3))
     np.testing.assert_allclose(
         convolve(x.astype(np.float32), weights.astype(np.float32), (1, 1), padding, **PLAIN),
-        lax.conv_general_dilated(
-            x.astype(np.float32), weights.astype(np.float32), (1, 1), padding, **PLAIN
-        ),
+        lax.conv_general_dilated(x.astype(np.float32), weights.astype(np.float32), (1, 1), padding, **PLAIN),
         rtol=1e-4,
         atol=1e-5,
     )
@@ -117,7 +116,11 @@ def test_accelerators_keep_the_plain_convolution(monkeypatch):
 
     def lowered():
         # A new function each time: jit would remember the one before.
-        return jax.jit(lambda x, w: convolve(x, w, (1, 1), [(0, 0), (0, 0)], **PLAIN)).lower(x, weights).as_text()
+        return (
+            jax.jit(lambda x, w: convolve(x, w, (1, 1), [(0, 0), (0, 0)], **PLAIN))
+            .lower(x, weights)
+            .as_text()
+        )
 
     assert "convolution" not in lowered()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")

@@ -169,9 +169,7 @@ def zeroed(config, in_features=4):
 
 def maps_of(config, images):
     """Every map of a freshly drawn network, computed layer by layer."""
-    graph, state = nnx.split(
-        nnx.eval_shape(lambda: SqueezeNet(config, images.shape[3], rngs=nnx.Rngs(0)))
-    )
+    graph, state = nnx.split(nnx.eval_shape(lambda: SqueezeNet(config, images.shape[3], rngs=nnx.Rngs(0))))
     nnx.replace_by_pure_dict(state, functional(config, images.shape[3], 0)[1])
     net = nnx.merge(graph, state)
     order = []
@@ -333,7 +331,7 @@ class TestInitialParameters:
             ({"stem_kernel": 5}, {"conv1"}),
             ({"pool_after": (), "final_relu": True}, set()),
         ],
-        ids=str,
+        ids=["fires", "bypass", "classes", "stem", "pools"],
     )
     def test_a_layers_values_do_not_depend_on_other_layers(self, changes, changed):
         base = dataclasses.replace(SMALL, incr_e=0)

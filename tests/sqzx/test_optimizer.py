@@ -12,6 +12,9 @@ PARAMETERS = {
     "conv1": {"kernel": np.full((1, 1, 2, 2), 2.0, np.float32), "bias": np.full(2, -3.0, np.float32)}
 }
 
+ZERO = {"conv1": {"kernel": np.zeros((1, 1, 2, 2), np.float32), "bias": np.zeros(2, np.float32)}}
+THREES = {"conv1": {"kernel": np.full((1, 1, 2, 2), 3.0, np.float32), "bias": np.zeros(2, np.float32)}}
+
 
 def rates(config, steps):
     rate = schedule(config, steps)
@@ -68,40 +71,32 @@ class TestSchedule:
 
 
 class TestDecay:
-    ZERO = {"conv1": {"kernel": np.zeros((1, 1, 2, 2), np.float32), "bias": np.zeros(2, np.float32)}}
-
     def test_adamw_decays_kernels_only(self):
         config = TrainConfig(learning_rate=0.5, weight_decay=0.25, warmup_fraction=0)
-        moved = updated(config, self.ZERO)
+        moved = updated(config, ZERO)
         assert np.asarray(moved["kernel"]) == pytest.approx(np.full((1, 1, 2, 2), -0.5 * 0.25 * 2))
         assert np.asarray(moved["bias"]) == pytest.approx(np.zeros(2))
 
     def test_sgd_decays_biases_too_as_caffe_does(self):
-        moved = updated(paper(learning_rate=0.5, weight_decay=0.25), self.ZERO)
+        moved = updated(paper(learning_rate=0.5, weight_decay=0.25), ZERO)
         assert np.asarray(moved["kernel"]) == pytest.approx(np.full((1, 1, 2, 2), -0.5 * 0.25 * 2))
         assert np.asarray(moved["bias"]) == pytest.approx(np.full(2, 0.5 * 0.25 * 3))
 
 
 class TestClipping:
-    GRADIENTS = {"conv1": {"kernel": np.full((1, 1, 2, 2), 3.0, np.float32), "bias": np.zeros(2, np.float32)}}
-
     def test_gradients_longer_than_the_limit_are_cut_to_it(self):
         config = paper(learning_rate=1.0, weight_decay=0.0, gradient_clip=1.5)
         # Four threes have length 6, and are scaled by 1.5 / 6.
-        assert np.asarray(updated(config, self.GRADIENTS)["kernel"]) == pytest.approx(
-            np.full((1, 1, 2, 2), -0.75)
-        )
+        assert np.asarray(updated(config, THREES)["kernel"]) == pytest.approx(np.full((1, 1, 2, 2), -0.75))
 
     @pytest.mark.parametrize("limit", [None, 6.5])
     def test_shorter_ones_stay(self, limit):
         config = paper(learning_rate=1.0, weight_decay=0.0, gradient_clip=limit)
-        assert np.asarray(updated(config, self.GRADIENTS)["kernel"]) == pytest.approx(
-            np.full((1, 1, 2, 2), -3)
-        )
+        assert np.asarray(updated(config, THREES)["kernel"]) == pytest.approx(np.full((1, 1, 2, 2), -3))
 
     def test_the_decay_is_added_after_the_cut_as_in_caffe(self):
         config = paper(learning_rate=1.0, weight_decay=1.0, gradient_clip=1.5)
-        moved = updated(config, self.GRADIENTS)
+        moved = updated(config, THREES)
         assert np.asarray(moved["kernel"]) == pytest.approx(np.full((1, 1, 2, 2), -0.75 - 2))
 
 
@@ -131,9 +126,8 @@ def test_sgd_without_momentum_is_the_plain_gradient():
     config = TrainConfig(optimizer="sgd", learning_rate=0.5, weight_decay=0.0, warmup_fraction=0)
     optimizer = make_optimizer(config, 10)
     state = optimizer.init(PARAMETERS)
-    gradients = TestClipping.GRADIENTS | {}
     for step in range(3):
-        moved, state = optimizer.update(gradients, state, PARAMETERS)
+        moved, state = optimizer.update(THREES, state, PARAMETERS)
         length = 6.0
         expected = -0.5 * (1 + math.cos(math.pi * step / 10)) / 2 * 3 / length
         assert np.asarray(moved["conv1"]["kernel"]) == pytest.approx(np.full((1, 1, 2, 2), expected))

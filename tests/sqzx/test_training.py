@@ -8,6 +8,7 @@ import math
 import re
 import shutil
 import time
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -79,7 +80,13 @@ class TestAFinishedTrial:
         for split in ("val", "test"):
             assert 0 <= result[f"{split}_top1"] <= result[f"{split}_top5"] <= 1
             assert result[f"{split}_loss"] > 0
-        for key in ("train_seconds", "compile_seconds", "start_seconds", "images_per_second", "peak_memory_mb"):
+        for key in (
+            "train_seconds",
+            "compile_seconds",
+            "start_seconds",
+            "images_per_second",
+            "peak_memory_mb",
+        ):
             assert result[key] > 0
         assert result["peak_memory_mb"] < 10_000
 
@@ -103,7 +110,9 @@ class TestAFinishedTrial:
         assert logits.shape == (359, 10)
         assert np.array_equal(labels, load_arrays("digits")[1].test_labels)
         assert result["test_top1"] == np.mean(logits.argmax(axis=1) == labels)
-        assert score(logits, labels).named("test") == {k: result[k] for k in result if k.startswith("test_") and k != "test_examples"}
+        assert score(logits, labels).named("test") == {
+            k: result[k] for k in result if k.startswith("test_") and k != "test_examples"
+        }
 
     def test_metrics_have_each_step_once_and_each_epochs_validation(self, done, tiny):
         lines = done.read_metrics()
@@ -153,41 +162,25 @@ class TestRepetition:
 
 
 def programs_text(config):
-    lowered = []
-
-    class Recorder:
-        def __init__(self, function, **_):
-            self.function = function
-
-        def lower(self, *arguments):
-            lowered.append(jax.jit(self.function).lower(*arguments).as_text())
-            return self
-
-        def compile(self):
-            return None
-
+    """The two programs of a trial as they go to the compiler."""
     splits = load_splits_of(config.data)
     apply, parameters = functional(config.model, 1, config.seed)
     optimizer = make_optimizer(config.train, 10)
     state = TrainState(parameters, optimizer.init(parameters))
+    texts, jit = [], jax.jit
+
+    def recording(function, **options):
+        def lower(*arguments):
+            texts.append(jit(function, **options).lower(*arguments).as_text())
+            return SimpleNamespace(compile=lambda: None)
+
+        return SimpleNamespace(lower=lower)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.jax, "jit", Recorder) if False else None
-        original = jax.jit
-
-        def recording(function, **options):
-            wrapped = original(function, **options)
-
-            class Wrapped:
-                def lower(self, *arguments):
-                    result = wrapped.lower(*arguments)
-                    lowered.append(result.as_text())
-                    return result
-
-            return Wrapped()
-
         patch.setattr(jax, "jit", recording)
         compile_programs(config, apply, optimizer, splits, state, 20, 10)
-    return "\n".join(lowered)
+    assert len(texts) == 2
+    return "\n".join(texts)
 
 
 class TestInterruption:
@@ -303,11 +296,11 @@ class TestAttempts:
 
 
 class TestNonFinite:
-    ABSURD = {"train_recipe": "paper", "train_learning_rate": 1e30}
-
     def test_a_loss_that_is_not_finite_fails_the_trial(self, tiny, tmp_path, fast_compilation):
         folder, lines = TrialFolder(tmp_path / "t"), []
-        status = attempt(tiny(**self.ABSURD), folder, started=0, say=lines.append)
+        status = attempt(
+            tiny(train_recipe="paper", train_learning_rate=1e30), folder, started=0, say=lines.append
+        )
         assert status.status == "failed"
         found = re.fullmatch(r"not finite: the loss is not finite at step (\d+)", status.reason)
         assert found, status.reason
@@ -380,11 +373,15 @@ class TestInitFrom:
         with pytest.raises(InputError) as error:
             run(tiny(model_base_e=8), tmp_path, init_from=done.path)
         text = str(error.value)
-        assert text.startswith(f"{done.path}: conv10/kernel: shape (1, 1, 4, 10) there, (1, 1, 8, 10) in this")
+        assert text.startswith(
+            f"{done.path}: conv10/kernel: shape (1, 1, 4, 10) there, (1, 1, 8, 10) in this"
+        )
         assert "\n" not in text
 
     def test_a_layer_that_is_missing_or_too_many_is_refused(self, done, tiny, tmp_path):
-        with pytest.raises(InputError, match=r"fire4/expand1x1/bias: shape none there, \(2,\) in this network"):
+        with pytest.raises(
+            InputError, match=r"fire4/expand1x1/bias: shape none there, \(2,\) in this network"
+        ):
             run(tiny(model_num_fires=3, model_incr_e=0), tmp_path, init_from=done.path)
 
     @pytest.mark.parametrize("state", ["interrupted", "failed", "pending"])
@@ -406,7 +403,7 @@ class TestInitFrom:
             tiny(), folder, started=0, init_from=done.path, should_stop=stop_after(2), say=silent
         )
         assert status.init_from == f"trial ({checkpoints.newest_digest(done.checkpoints)})"
-        with pytest.raises(InputError, match="began from trial .*not from fresh parameters"):
+        with pytest.raises(InputError, match=r"began from trial .*not from fresh parameters"):
             attempt(tiny(), folder, started=0, say=silent)
         again = attempt(tiny(), folder, started=0, init_from=done.path, say=silent)
         assert (again.status, again.attempts) == ("done", 2)
@@ -429,7 +426,7 @@ def test_the_programs_refuse_images_of_another_shape(tiny):
     programs = compile_programs(config, apply, optimizer, splits, state, 20, 10)
     assert programs.evaluation_batch == 145
     assert programs.predict(parameters, splits.validation.images).shape == (145, 10)
-    with pytest.raises(TypeError, match="different types than were used to compile"):
+    with pytest.raises(TypeError, match="types for which this computation was compiled"):
         programs.predict(parameters, splits.validation.images[:100])
 
 
@@ -540,7 +537,12 @@ class TestEveryFieldMatters:
 
     @pytest.mark.parametrize(
         ("field", "value"),
-        [("train_momentum", 0.9), ("train_momentum", None), ("train_weight_decay", 0.1), ("train_gradient_clip", None)],
+        [
+            ("train_momentum", 0.9),
+            ("train_momentum", None),
+            ("train_weight_decay", 0.1),
+            ("train_gradient_clip", None),
+        ],
     )
     def test_with_sgd(self, tiny, bases, tmp_path, fast_compilation, field, value):
         self.differs(bases("sgd", SGD), tiny(**SGD | {field: value}), tmp_path)
