@@ -44,7 +44,10 @@ def stepper(
 ) -> Callable[[], None]:
     """Return a function that makes one training step."""
     torch.set_num_threads(1)
-    model = network(config, images.shape[-1]).to(memory_format=memory_format)
+    model = network(config, images.shape[-1])
+    for kernel in model.parameters():
+        if kernel.dim() == 4:
+            kernel.data = kernel.data.contiguous(memory_format=memory_format)
     optimizer = torch.optim.AdamW(model.parameters(), train.learning_rate)
     x = torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float32) / 255)
     x = x.contiguous(memory_format=memory_format)

@@ -126,6 +126,7 @@ def test_random_networks_equal_the_twin(random_network, seed):
         {"bypass": "complex", "final_relu": True, "conv10_padding": 1},
         {"bypass": "simple", "pool_after": (1, 2, 3)},
         {"pool_rounding": "floor", "pool_after": (1, 2), "activation": "elu"},
+        {"activation": "elu", "final_relu": True},
         {"squeeze_activation": "none", "stem_padding": 0, "stem_stride": 2, "stem_kernel": 4},
     ],
     ids=str,
