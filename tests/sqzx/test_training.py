@@ -313,7 +313,7 @@ class TestNonFinite:
         assert all(losses[step] is not None for step in range(1, first))
         assert "Traceback" not in "".join(lines)
 
-    @pytest.mark.parametrize(("call", "of"), [(1, "validation"), (3, "test")])
+    @pytest.mark.parametrize(("call", "of"), [(1, "validation"), (4, "test")])
     def test_so_does_a_logit_that_is_not_finite(self, tiny, tmp_path, monkeypatch, call, of):
         real, calls = training.logits_of, itertools.count(1)
 
@@ -326,7 +326,7 @@ class TestNonFinite:
         monkeypatch.setattr(training, "logits_of", broken)
         folder = TrialFolder(tmp_path)
         with pytest.raises(NonFiniteError, match=rf"the logits of the {of} images .*are not finite"):
-            train(tiny(train_epochs=1), folder, say=silent)
+            train(tiny(), folder, say=silent)
         assert folder.read_result() is None
 
 
@@ -341,7 +341,9 @@ def dead_trial(path, config):
     return path
 
 
-def test_a_network_whose_logits_are_all_zero_is_done_and_said_to_have_learned_nothing(tiny, tmp_path):
+def test_a_network_whose_logits_are_all_zero_is_done_and_said_to_have_learned_nothing(
+    tiny, tmp_path, fast_compilation
+):
     config = tiny(model_final_relu=True)
     folder, lines = TrialFolder(tmp_path / "t"), []
     origin = dead_trial(tmp_path / "dead", config)
@@ -360,7 +362,7 @@ def test_a_network_whose_logits_are_all_zero_is_done_and_said_to_have_learned_no
 
 
 class TestInitFrom:
-    def test_it_starts_from_those_parameters(self, done, tiny, tmp_path):
+    def test_it_starts_from_those_parameters(self, done, tiny, tmp_path, fast_compilation):
         still = tiny(train_learning_rate=1e-12, seed=5)
         folder = run(still, tmp_path, init_from=done.path)
         theirs = checkpoints.restore_parameters(done.checkpoints)
@@ -412,7 +414,7 @@ class TestInitFrom:
 def test_the_step_and_the_prediction_compile_once_and_nothing_else_does(tiny, tmp_path, caplog):
     run(tiny(), tmp_path / "before")  # what JAX compiles once a process, for itself
     with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax"):
-        run(tiny(train_epochs=3), tmp_path / "t")
+        run(tiny(), tmp_path / "t")
     compiled = re.findall(r"Compiling (?:jit\()?(\w+)", caplog.text)
     assert sorted(compiled) == ["predict", "train_step"], caplog.text
 
