@@ -78,10 +78,8 @@ def attempt(
         if folder.config_file.exists():
             _check_same(folder, folder.read_config(), config)
             if before.attempts and before.init_from != origin:
-                raise InputError(
-                    f"{folder.path}: began from {before.init_from or 'fresh parameters'}, "
-                    f"not from {origin or 'fresh parameters'}; choose another folder or the same --init-from"
-                )
+                old, new = (found or "fresh parameters" for found in (before.init_from, origin))
+                raise InputError(f"{folder.path}: began from {old}, not from {new}; choose another folder")
         if before.status == "done":
             return before
         folder.write_config(config)
@@ -134,12 +132,12 @@ def attempt(
 
 
 def _origin(init_from: Path | None) -> str | None:
-    """Name the parameters that a trial starts from: where they lay, and what they are."""
+    """Name the parameters that a trial starts from by what they are, wherever they lie."""
     if init_from is None:
         return None
     from sqzx.checkpoints import newest_digest
 
-    return f"{init_from.name} ({newest_digest(TrialFolder(init_from).checkpoints)})"
+    return newest_digest(TrialFolder(init_from).checkpoints)
 
 
 def _cause(error: Exception) -> str:

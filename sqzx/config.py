@@ -250,7 +250,9 @@ def read_tree(tree: Mapping[str, Any], where: str) -> dict[str, Any]:
         flat = flatten(tree)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    return {name: read_setting(name, value, where) for name, value in flat.items()}
+    # A section whose keys are all commented out is an empty table, and says nothing.
+    said = {k: v for k, v in flat.items() if v != {} or not any(key.startswith(f"{k}.") for key in KEYS)}
+    return {name: read_setting(name, value, where) for name, value in said.items()}
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -293,14 +295,14 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
     """Read the text of a TOML file; `where` names it in errors."""
     try:
         return tomllib.loads(text)
-    except ValueError as error:  # also of a number with thousands of digits
+    except (ValueError, RecursionError) as error:  # ValueError also of a number with thousands of digits
         raise InputError(f"{where}: not readable as TOML ({error})") from None
 
 
 def parse_assignment(text: str, where: str = "--set") -> tuple[str, Any]:
     """Read "model.squeeze_ratio=0.5": the value is TOML, and a bare word is a text."""
     name, equals, value = text.partition("=")
-    if not equals:
+    if not equals or "\n" in text:
         raise InputError(f"{where} {text}: needs KEY=VALUE, as in model.squeeze_ratio=0.5")
     try:
         parsed = tomllib.loads(f"value = {value.strip()}")["value"]

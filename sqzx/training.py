@@ -86,7 +86,7 @@ def train(
     total = per_epoch * config.train.epochs
 
     apply, parameters = functional(config.model, config.data.image_shape[2], config.seed)
-    if init_from is not None:
+    if init_from is not None and not checkpoints.steps(folder.checkpoints):
         parameters = load_parameters(init_from, parameters)
     optimizer = make_optimizer(config.train, total)
     fresh = TrainState(parameters, jax.tree.map(np.asarray, optimizer.init(parameters)))

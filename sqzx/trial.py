@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sqzx.config import TrialConfig, from_settings, read_settings
+from sqzx.errors import InputError
 from sqzx.files import read_json, write_json
 
 State = Literal["pending", "running", "done", "failed", "timed_out", "interrupted", "censored", "removed"]
@@ -40,7 +41,7 @@ class Status:
     started_time: str | None = None
     ended_time: str | None = None
     faults: tuple[str, ...] = ()  # what went wrong and was mended, such as a damaged checkpoint
-    init_from: str | None = None  # the trial whose parameters it began from, with their digest
+    init_from: str | None = None  # digest of the parameters that it began from, if they were not fresh
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def but(self, **changes: Any) -> "Status":
@@ -116,7 +117,10 @@ class TrialFolder:
         if not self.status_file.exists():
             return Status()
         raw = read_json(self.status_file)
-        status = Status(**(raw | {"faults": tuple(raw["faults"])}))
+        try:
+            status = Status(**(raw | {"faults": tuple(raw["faults"])}))
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{self.status_file}: is not of this version of sqzx ({error})") from None
         if status.status == "running" and not _lives(status):
             return status.but(status="interrupted", reason="its process ended without a word")
         return status

@@ -370,3 +370,17 @@ def test_equal_trials_have_equal_json_however_they_were_spelled():
     shuffled = list(settings.items())
     random.Random(0).shuffle(shuffled)
     assert json.dumps(resolve(dict(shuffled), "f").to_json()) == json.dumps(resolve(settings, "f").to_json())
+
+
+def test_a_section_with_nothing_in_it_says_nothing(tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_text("[model]\n# freq = 4\n[train]\nepochs = 3\n")
+    assert read_settings(file) == {"train.epochs": 3}
+    file.write_text("[modle]\n")
+    with pytest.raises(InputError, match="modle: unknown key"):
+        read_settings(file)
+
+
+def test_an_assignment_is_one_line():
+    with pytest.raises(InputError, match="needs KEY=VALUE"):
+        parse_assignment("seed=1\nmodel.freq=2")

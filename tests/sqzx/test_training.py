@@ -404,10 +404,12 @@ class TestInitFrom:
         status = attempt(
             tiny(), folder, started=0, init_from=done.path, should_stop=stop_after(2), say=silent
         )
-        assert status.init_from == f"trial ({checkpoints.newest_digest(done.checkpoints)})"
-        with pytest.raises(InputError, match=r"began from trial .*not from fresh parameters"):
+        assert status.init_from == checkpoints.newest_digest(done.checkpoints)
+        with pytest.raises(InputError, match=r"began from sha256:.*not from fresh parameters"):
             attempt(tiny(), folder, started=0, say=silent)
-        again = attempt(tiny(), folder, started=0, init_from=done.path, say=silent)
+        # What the parameters are tells them, not where they lie.
+        elsewhere = shutil.copytree(done.path, tmp_path / "moved")
+        again = attempt(tiny(), folder, started=0, init_from=elsewhere, say=silent)
         assert (again.status, again.attempts) == ("done", 2)
 
 

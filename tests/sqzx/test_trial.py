@@ -126,3 +126,11 @@ def test_a_process_that_is_not_there_has_no_start():
 def test_times_are_utc_to_the_second():
     assert now().endswith("+00:00")
     assert len(now()) == len("2026-01-01T00:00:00+00:00")
+
+
+@pytest.mark.parametrize("content", ['{"status": "done"}', '{"faults": [], "mood": "good"}'])
+def test_a_status_of_another_version_is_one_line_that_names_the_file(tmp_path, content):
+    folder = TrialFolder(tmp_path)
+    folder.status_file.write_text(content)
+    with pytest.raises(InputError, match=r"status\.json: is not of this version"):
+        folder.read_status()
