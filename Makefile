@@ -25,8 +25,8 @@ $(INSTALLED): pyproject.toml requirements.txt
 study: install   ## the paper's two sweeps on the embedded digits, into runs/paper_digits, with its report
 	@code=0; $(BIN)/sqzx sweep run sweeps/studies/paper_digits.toml --out $(STUDY) || code=$$?; \
 	if [ $$code -le 1 ]; then \
-		$(BIN)/sqzx plot $(STUDY) --out $(STUDY)/figures || code=$$?; \
-		echo "The report:"; $(BIN)/sqzx report $(STUDY) --out $(STUDY)/report.html || code=$$?; \
+		$(BIN)/sqzx plot $(STUDY) --out $(STUDY)/figures || code=$$(( code ? code : 1 )); \
+		echo "The report:"; $(BIN)/sqzx report $(STUDY) --out $(STUDY)/report.html || code=$$(( code ? code : 1 )); \
 	fi; exit $$code
 
 test: install    ## all tests, on two processes

@@ -135,7 +135,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 def _side(out: Path, planned: Iterable[PlannedTrial], text: str) -> Side:
     planned = tuple(planned)
     path = Path(text)
-    if not any(trial.id == text for trial in planned) and (path / "config.json").is_file():
+    if not any(trial.id == text for trial in planned) and _is_trial(path):
         config = TrialFolder(path).read_config()
         network = count(config.model, config.data.image_shape)
         trial = PlannedTrial(path.name, config_id(config), path.name, (), config, network)
@@ -143,6 +143,13 @@ def _side(out: Path, planned: Iterable[PlannedTrial], text: str) -> Side:
     chosen = select(planned, text)
     label = chosen[0].name if len(chosen) > 1 else f"{chosen[0].name} ({chosen[0].id})"
     return _side_of(label, [(trial, trial_folder(out, trial.id)) for trial in chosen])
+
+
+def _is_trial(path: Path) -> bool:
+    try:
+        return (path / "config.json").is_file()
+    except OSError:  # a selection of many keys is too long for a file's name
+        return False
 
 
 def _side_of(label: str, pairs: list[tuple[PlannedTrial, TrialFolder]]) -> Side:

@@ -1,7 +1,10 @@
 """Accuracy along each axis of a study: the paper's Figure 3, with the paper's own curve beside ours."""
 
+import math
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -22,7 +25,7 @@ from analysis.style import (
     whiskers,
 )
 from analysis.table import ACCURACIES, configuration_keys
-from analysis.wording import seeds_text, size_text, value_text
+from analysis.wording import seeds_text, value_text
 
 MOST_PANELS = 12
 """Rows of panels in one figure; with more it would be too tall to look at."""
@@ -31,7 +34,7 @@ MOST_PANELS = 12
 class Curve(NamedTuple):
     """Accuracy along one axis of one sweep block, on the data set `data`.
 
-    `points`, in the order along the axis, has `config_id`, `value` (text), `x`, `label`, `bytes_fp32`,
+    `points`, in the order along the axis, has `config_id`, `value` (text), `x`, `bytes_fp32`,
     `mean`, `low`, `high` and `n`.
     `x` is the size in bytes where it tells most values apart ("size"), as in the paper; the value itself
     where most sizes coincide ("value"); the rank of a value that is no number ("name"). `published` is the
@@ -68,13 +71,8 @@ def _curve(summary: pd.DataFrame, sweep: str) -> Curve | None:
     points = finished.sort_values(key, kind="stable") if number else finished
     points = points.reset_index(drop=True)
     x = {"size": points["bytes_fp32"], "value": points[key], "name": points.index.to_series()}[across]
-    told_by_x = points["bytes_fp32"].map(size_text)
-    points = points.assign(
-        value=points[key].map(value_text),
-        x=x.astype("float64"),
-        label=points[key].map(value_text) if across == "size" else told_by_x,
-    )
-    points = points[["config_id", "value", "x", "label", "bytes_fp32", "mean", "low", "high", "n"]]
+    points = points.assign(value=points[key].map(value_text), x=x.astype("float64"))
+    points = points[["config_id", "value", "x", "bytes_fp32", "mean", "low", "high", "n"]]
     data = ", ".join(members["data.name"].drop_duplicates())
     return Curve(sweep, key, data, across, points, paper.figure3(key) if key in paper.SWEEPS else None)
 
@@ -86,11 +84,13 @@ def draw_curves(found: list[Curve], metric: str = "test_top1") -> Figure:
     with styled():
         figure = new_figure(4.9 * columns + 0.6 * (columns == 1), 0.7 + 3.3 * len(shown))
         cut = f" The first {len(shown)} of {len(found)} sweeps." if len(found) > len(shown) else ""
+        every = all(len(labelled(curve.points)) == len(curve.points) for curve in shown)
+        labels = "each" if every else "some, the ends among them"
         numbers = seeds_text([n for curve in shown for n in curve.points["n"]])
         head(
             figure,
             f"{ACCURACIES[metric].capitalize()} along each axis",
-            f"Points: mean over seeds ({numbers}), each with its value and mean in %. "
+            f"Points: mean over seeds ({numbers}); labels: value and mean in %, of {labels}. "
             f"Whiskers: 95 % t interval.{cut}",
         )
         panels = figure.subplots(len(shown), columns, squeeze=False, sharey="col")
@@ -100,12 +100,24 @@ def draw_curves(found: list[Curve], metric: str = "test_top1") -> Figure:
                 _draw_published(row[1], curve.published)
             elif columns == 2:
                 row[1].remove()
+        panels[0][0].set_ylim(*_frame([curve.points for curve in shown]))
         freeze_layout(figure)
         for row, curve in zip(panels, shown, strict=True):
             _label_ours(row[0], curve)
             if curve.published is not None:
                 _label_published(row[1], curve.published)
     return figure
+
+
+def _frame(points: Sequence[pd.DataFrame]) -> tuple[float, float]:
+    """Return y limits that show the means well: with few seeds an interval can be the whole scale."""
+    every = pd.concat(points)[["low", "mean", "high"]].to_numpy(dtype=np.float64)
+    low, high = every[:, 1].min(), every[:, 1].max()
+    room = max(3 * (high - low), 0.05)
+    bottom = max(np.nanmin(every), low - room)
+    top = min(np.nanmax(every), high + room, 1.0)
+    margin = 0.18 * max(top - bottom, 0.01)
+    return bottom - margin, top + margin
 
 
 def _draw_ours(axes: Axes, curve: Curve, metric: str) -> None:
@@ -121,9 +133,15 @@ def _draw_ours(axes: Axes, curve: Curve, metric: str) -> None:
     percent_axis(axes)
     if curve.across == "size":
         size_axis(axes)
+    elif curve.across == "value" and curve.points["x"].min() > 0 and _decades(curve.points["x"]) > 1:
+        axes.set_xscale("log")
     elif curve.across == "name":
         axes.set_xticks(curve.points["x"], curve.points["value"])
         axes.margins(x=0.25)
+
+
+def _decades(x: pd.Series) -> float:
+    return math.log10(x.max() / x.min())
 
 
 def _draw_published(axes: Axes, published: pd.DataFrame) -> None:
@@ -140,7 +158,7 @@ def _label_ours(axes: Axes, curve: Curve) -> None:
     common = int(curve.points["n"].mode().max())
     texts = [
         f"{label}\n{100 * mean:.1f}" + (f"\nn = {n}" if n != common else "")
-        for label, mean, n in zip(chosen["label"], chosen["mean"], chosen["n"], strict=True)
+        for label, mean, n in zip(chosen["value"], chosen["mean"], chosen["n"], strict=True)
     ]
     add_labels(axes, list(chosen["x"]), list(chosen["mean"]), texts)
 

@@ -108,7 +108,7 @@ def _lead(plan: Plan, frame: pd.DataFrame) -> str:
         count_text(planned["config_id"].nunique(), "configuration"),
         count_text(plan.study.seeds, "seed") + " each",
     ]
-    seconds = float(frame[["start_seconds", "compile_seconds", "train_seconds"]].sum().sum())
+    seconds = float(planned[["start_seconds", "compile_seconds", "train_seconds"]].sum().sum())
     return " · ".join([*parts, *([f"{seconds_text(seconds)} of computing"] if seconds else [])])
 
 

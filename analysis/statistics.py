@@ -72,8 +72,9 @@ def mean_difference(a: ArrayLike, b: ArrayLike, /) -> Difference:
     if len(x) < 2 or len(y) < 2:
         return Difference(difference, None, None, "not enough seeds to say")
     va, vb = float(x.var(ddof=1)) / len(x), float(y.var(ddof=1)) / len(y)
-    if np.ptp(x) == 0 and np.ptp(y) == 0:
-        return Difference(difference, None, None, "equal seeds on both sides: no interval")
+    if np.ptp(x) == 0 or np.ptp(y) == 0:  # as in `mean_interval`: a spread that was not seen is not 0
+        sides = "both sides" if np.ptp(x) == np.ptp(y) else "one side"
+        return Difference(difference, None, None, f"equal seeds on {sides}: no interval")
     freedom = (va + vb) ** 2 / (va**2 / (len(x) - 1) + vb**2 / (len(y) - 1))
     half = _t(freedom) * math.sqrt(va + vb)
     return Difference(difference, difference - half, difference + half, "")

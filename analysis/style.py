@@ -146,7 +146,7 @@ def round_sizes(low: float, high: float) -> list[float]:
 def head(figure: Figure, title: str, subtitle: str) -> None:
     """Write a title and what one must know to read the figure at its top left, and keep the panels below."""
     width, height = figure.get_size_inches()
-    lines = textwrap.wrap(subtitle, int(16 * width))  # 16 characters of this size to an inch
+    lines = textwrap.wrap(subtitle, int(14 * width))  # 14 characters of this size to an inch
     figure.text(0.1 / width, 1 - 0.1 / height, title, fontsize=12, fontweight="bold", va="top")
     figure.text(0.1 / width, 1 - 0.36 / height, "\n".join(lines), fontsize=8.5, color=SOFT, va="top")
     engine = figure.get_layout_engine()

@@ -17,10 +17,14 @@ def summary(frame: pd.DataFrame, metric: str = "test_top1") -> list[str]:
     finished = found[found["n"] > 0]
     sentences = [_what_ran(frame), *_what_is_missing(frame, metric)]
     if finished.empty:
-        return [*sentences, "No trial has finished yet, so there is no accuracy to report."]
-    sentences += [_chosen(frame, finished, metric), _smallest(finished)]
+        open_ones = frame["status"].isin(["pending", "running", "interrupted"]).any()
+        yet = "No trial has finished yet" if open_ones else "No trial has an accuracy that counts"
+        return [*sentences, f"{yet}, so there is none to report."]
+    of = "" if len(finished) == len(found) else f"Of the {len(finished)} of {len(found)} finished, "
+    chosen = of + _chosen(frame, finished, metric)
+    sentences += [chosen[0].upper() + chosen[1:], _smallest(finished)]
     sentences += [_along(frame, curve, metric) for curve in curves(frame, metric) if len(curve.points) > 1]
-    return [*sentences, *_front(finished)]
+    return [*sentences, *_front(finished), _what_intervals_say(frame)]
 
 
 def _what_ran(frame: pd.DataFrame) -> str:
@@ -49,7 +53,7 @@ def _chosen(frame: pd.DataFrame, finished: pd.DataFrame, metric: str) -> str:
     best = max(records(validated[validated["n"] > 0]), key=lambda row: row["mean"])
     row = next(row for row in records(finished) if row["config_id"] == best["config_id"])
     return (
-        f"Validation chooses {row['name']} ({size_text(row['bytes_fp32'])}; mean {ACCURACIES[by]} "
+        f"validation chooses {row['name']} ({size_text(row['bytes_fp32'])}; mean {ACCURACIES[by]} "
         f"{percent(best['mean'])}): its {ACCURACIES[metric]} is {_estimate(row)}."
     )
 
@@ -57,7 +61,7 @@ def _chosen(frame: pd.DataFrame, finished: pd.DataFrame, metric: str) -> str:
 def _smallest(finished: pd.DataFrame) -> str:
     row = min(records(finished), key=lambda row: row["bytes_fp32"])
     size = f"{size_text(row['bytes_fp32'])}, {count_text(row['params'], 'parameter')}"
-    return f"The smallest network, {row['name']} ({size}), reaches {_estimate(row)}."
+    return f"The smallest finished network, {row['name']} ({size}), reaches {_estimate(row)}."
 
 
 def _along(frame: pd.DataFrame, curve: Curve, metric: str) -> str:
@@ -80,6 +84,19 @@ def _along(frame: pd.DataFrame, curve: Curve, metric: str) -> str:
         return f"{sentence}; {found.note}."
     verdict = "" if found.low > 0 or found.high < 0 else "; these seeds cannot tell it from no difference"
     return f"{sentence} (95 % interval {points(found.low)} to {points(found.high)}){verdict}."
+
+
+def _what_intervals_say(frame: pd.DataFrame) -> str:
+    images = listed({f"test images of {n}": int(c) for n, c in _test_images(frame).items()})
+    return (
+        f"Intervals are Student's t over seeds, all scored on the same {images}, and cut at 0 and 100 %; how "
+        "another test set would differ, they do not say."
+    )
+
+
+def _test_images(frame: pd.DataFrame) -> dict[str, int]:
+    counts = frame.dropna(subset=["test_examples"]).groupby("data.name")["test_examples"].max()
+    return {str(name): int(count) for name, count in counts.items()}
 
 
 def _front(finished: pd.DataFrame) -> list[str]:

@@ -120,19 +120,34 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _row(trial: PlannedTrial, folder: TrialFolder) -> dict[str, Any]:
-    result = folder.read_result() or {}
+    status, reason = trial.status.status, trial.status.reason
+    try:
+        result = _checked(folder)
+    except InputError as error:  # one damaged file is that trial's failure, and the others are shown
+        status, reason, result = "failed", str(error), {}
     settings = trial.config.settings().items()
     return {
         "id": trial.id,
         "config_id": trial.config_id,
         "name": trial.name,
         "sweeps": ";".join(trial.sweeps),
-        "status": trial.status.status,
-        "reason": trial.status.reason,
+        "status": status,
+        "reason": reason,
         **{k: ",".join(map(str, v)) if isinstance(v, tuple) else v for k, v in settings},
         **{count: getattr(trial.network, count) for count in COUNTS},
         **{name: result.get(name) for name in RESULTS},
     }
+
+
+def _checked(folder: TrialFolder) -> dict[str, Any]:
+    """Read a trial's result; a value of a type that its column cannot hold is an `InputError`."""
+    result = folder.read_result() or {}
+    allowed = {"float64": int | float, "Int64": int, "boolean": bool, "str": str}
+    for name, kind in RESULTS.items():
+        value = result.get(name)
+        if value is not None and not isinstance(value, allowed[kind]):
+            raise InputError(f"{folder.result_file}: {name}: {value!r} is no {kind}")
+    return result
 
 
 def _dtype(annotation: Any) -> str:

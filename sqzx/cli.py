@@ -301,7 +301,7 @@ def plot(
     folder: Folder,
     *,
     out: Out,
-    metric: Annotated[str, Parameter(help="A column of the table.")] = "test_top1",
+    metric: Annotated[str, Parameter(help="test_top1, test_top5, val_top1 or val_top5.")] = "test_top1",
 ) -> None:
     """Draw the figures of a study, each as PNG and SVG."""
     from analysis.figures import draw_all

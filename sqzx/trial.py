@@ -113,21 +113,31 @@ class TrialFolder:
         write_json(self.status_file, dataclasses.asdict(status))
 
     def read_status(self) -> Status:
-        """Read `status.json`. Without one a trial is pending; "running" of a dead process is interrupted."""
+        """Read `status.json`. Without one a trial is pending; "running" of a dead process is interrupted.
+
+        A file that says nothing sensible is a failure of that trial alone, and the others go on.
+        """
         if not self.status_file.exists():
             return Status()
-        raw = read_json(self.status_file)
         try:
+            raw = read_json(self.status_file)
             status = Status(**(raw | {"faults": tuple(raw["faults"])}))
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{self.status_file}: is not of this version of sqzx ({error})") from None
+            if status.status not in STATES:
+                raise InputError(f"{self.status_file}: status: {status.status!r} is none")
+        except (InputError, KeyError, TypeError) as error:
+            return Status(status="failed", reason=f"its status.json is not readable: {error}")
         if status.status == "running" and not _lives(status):
             return status.but(status="interrupted", reason="its process ended without a word")
         return status
 
     def read_result(self) -> dict[str, Any] | None:
-        """Read `result.json`, or return None where the trial has none."""
-        return read_json(self.result_file) if self.result_file.exists() else None
+        """Read `result.json`, or return None where the trial has none; damage is an `InputError`."""
+        if not self.result_file.exists():
+            return None
+        result = read_json(self.result_file)
+        if not isinstance(result, dict):
+            raise InputError(f"{self.result_file}: is no table of numbers")
+        return result
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Read `metrics.jsonl`; a last line that is still being written is left out."""

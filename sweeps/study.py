@@ -201,6 +201,6 @@ def _table(tree: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
 
 def _text(tree: Mapping[str, Any], name: str, where: str) -> str:
     text = Key(name, str, {}).read(tree.get(name), where)
-    if not text.strip() or any(ord(c) < 32 for c in text):
+    if not text.strip() or not text.isprintable():
         raise InputError(f"{where}: {name}: needs a text of printable characters, found {text!r}")
     return text

@@ -36,14 +36,14 @@ def prepare(
     folder = set_folder(name, root)
     if name in KNOWN and image_size is not None:
         raise InputError(f"data set {name}: all its images have one size; an image size is for other sets")
+    if source is not None and not source.is_dir():
+        raise InputError(f"{source}: no such folder")
     if folder.exists():
         info, _ = load_arrays(name, root)
         if image_size not in (None, info.image_shape[:2]):
             height, width, _ = info.image_shape
             raise InputError(f"{folder}: prepared with images of {height}x{width}; delete it to change that")
         return info
-    if source is not None and not source.is_dir():
-        raise InputError(f"{source}: no such folder")
     if name == "digits":
         if source is not None:
             raise InputError("data set digits: it is part of sqzx, there is nothing to take from a folder")

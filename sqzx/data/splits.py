@@ -59,6 +59,8 @@ def load_splits(name: str, *, validation_fraction: float, train_examples: int | 
             train = Split(train.images[kept], train.labels[kept])
     except InputError as error:
         raise InputError(f"data set {name}: {error}") from None
+    if len(np.unique(train.labels)) < 2:
+        raise InputError(f"data.train_examples: {train_examples} leaves one class of {name} to train on")
     mean, std = channel_statistics(train.images)
     return Splits(
         train=train,

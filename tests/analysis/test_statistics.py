@@ -49,10 +49,11 @@ class TestMeanDifference:
         assert found.difference == pytest.approx(np.mean(b) - np.mean(a))
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
 
-    def test_one_side_may_have_equal_seeds(self):
+    def test_equal_seeds_on_one_side_have_no_interval_as_they_have_none_alone(self):
         found = mean_difference([0.9, 0.9], [0.95, 0.97])
-        assert found.low is not None
-        assert found.note == ""
+        assert (found.low, found.high) == (None, None)
+        assert found.note == "equal seeds on one side: no interval"
+        assert found.difference == pytest.approx(0.06)
 
     def test_one_seed_is_not_enough_to_say(self):
         found = mean_difference([0.9], [0.95, 0.96])

@@ -92,3 +92,14 @@ def test_a_folder_that_is_no_study_is_one_line(tmp_path, make):
         analysis.load(tmp_path / "x")
     assert "\n" not in str(error.value)
     assert str(tmp_path / "x") in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"test_top1": "x"}', '{"learned": 1}'])
+def test_a_damaged_result_is_that_trial_s_failure_alone(make_study, content):
+    out = make_study()
+    first = next((out / "trials").iterdir())
+    (first / "result.json").write_text(content)
+    frame = load(out).set_index("id")
+    assert frame.loc[first.name, "status"] == "failed"
+    assert "result.json" in frame.loc[first.name, "reason"]
+    assert (frame["status"] == "done").sum() == len(frame) - 1

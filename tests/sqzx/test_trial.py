@@ -128,9 +128,13 @@ def test_times_are_utc_to_the_second():
     assert len(now()) == len("2026-01-01T00:00:00+00:00")
 
 
-@pytest.mark.parametrize("content", ['{"status": "done"}', '{"faults": [], "mood": "good"}'])
-def test_a_status_of_another_version_is_one_line_that_names_the_file(tmp_path, content):
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"status": "done"}', '{"faults": [], "mood": "good"}', '{"faults": [], "status": "banana"}'],
+)
+def test_a_status_that_cannot_be_read_is_a_failure_of_that_trial(tmp_path, content):
     folder = TrialFolder(tmp_path)
     folder.status_file.write_text(content)
-    with pytest.raises(InputError, match=r"status\.json: is not of this version"):
-        folder.read_status()
+    status = folder.read_status()
+    assert status.status == "failed"
+    assert "status.json is not readable" in (status.reason or "")
