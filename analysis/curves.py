@@ -9,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from analysis import paper
 from analysis.labels import add_labels, labelled
@@ -85,12 +86,12 @@ def draw_curves(found: list[Curve], metric: str = "test_top1") -> Figure:
         figure = new_figure(4.9 * columns + 0.6 * (columns == 1), 0.7 + 3.3 * len(shown))
         cut = f" The first {len(shown)} of {len(found)} sweeps." if len(found) > len(shown) else ""
         every = all(len(labelled(curve.points)) == len(curve.points) for curve in shown)
-        labels = "each" if every else "some, the ends among them"
+        labels = "each" if every else "some of them"
         numbers = seeds_text([n for curve in shown for n in curve.points["n"]])
         head(
             figure,
             f"{ACCURACIES[metric].capitalize()} along each axis",
-            f"Points: mean over seeds ({numbers}); labels: value and mean in %, of {labels}. "
+            f"Points: mean over seeds ({numbers}), {labels} labelled with value and mean in %. "
             f"Whiskers: 95 % t interval.{cut}",
         )
         panels = figure.subplots(len(shown), columns, squeeze=False, sharey="col")
@@ -114,10 +115,10 @@ def _frame(points: Sequence[pd.DataFrame]) -> tuple[float, float]:
     every = pd.concat(points)[["low", "mean", "high"]].to_numpy(dtype=np.float64)
     low, high = every[:, 1].min(), every[:, 1].max()
     room = max(3 * (high - low), 0.05)
-    bottom = max(np.nanmin(every), low - room)
+    bottom = max(np.nanmin(every), low - room, 0.0)
     top = min(np.nanmax(every), high + room, 1.0)
     margin = 0.18 * max(top - bottom, 0.01)
-    return bottom - margin, top + margin
+    return max(bottom - margin, -margin / 4), top + margin
 
 
 def _draw_ours(axes: Axes, curve: Curve, metric: str) -> None:
@@ -135,6 +136,8 @@ def _draw_ours(axes: Axes, curve: Curve, metric: str) -> None:
         size_axis(axes)
     elif curve.across == "value" and curve.points["x"].min() > 0 and _decades(curve.points["x"]) > 1:
         axes.set_xscale("log")
+        axes.set_xticks(curve.points["x"], curve.points["value"])
+        axes.xaxis.set_minor_locator(NullLocator())
     elif curve.across == "name":
         axes.set_xticks(curve.points["x"], curve.points["value"])
         axes.margins(x=0.25)

@@ -55,6 +55,27 @@ class TestCurves:
         assert len(ratio.published) == 5
         assert base.published is None
 
+    def test_values_of_many_magnitudes_stand_on_a_log_axis_with_their_own_ticks(self, make_study):
+        figure = draw_curves(
+            curves(load(make_study(study_of("grid.train.learning_rate = [1e-4, 1e-3, 1e-2]"))))
+        )
+        (axes,) = figure.axes
+        assert axes.get_xscale() == "log"
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.0001", "0.001", "0.01"]
+
+    def test_an_interval_as_wide_as_the_scale_does_not_flatten_the_curve(self, make_study, result):
+        top1 = {0.25: (0.90, 0.96), 0.5: (0.93, 0.935)}  # two seeds apart: t reaches far below 0.5
+
+        def outcome(trial):
+            return result(trial, test_top1=top1[trial.config.model.squeeze_ratio][trial.config.seed])
+
+        text = study_of("grid.model.squeeze_ratio = [0.25, 0.5]")
+        found = curves(load(make_study(text, outcome=outcome)))
+        assert found[0].points["low"].min() < 0.6
+        low, high = draw_curves(found).axes[0].get_ylim()
+        assert low > 0.8
+        assert high > 0.96
+
     def test_sizes_that_coincide_give_way_to_the_value(self, make_study):
         (curve,) = curves(load(make_study(study_of("grid.train.learning_rate = [1e-3, 1e-2]"))))
         assert (curve.across, curve.points["x"].tolist()) == ("value", [1e-3, 1e-2])
