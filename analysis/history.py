@@ -1,8 +1,13 @@
-"""What ran a study, gathered from its trials: versions, machines, code, command lines, dates."""
+"""What ran a study, gathered from its trials: data, versions, machines, code, command lines, dates."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
+import pandas as pd
+
+from sqzx.data.info import dataset_info
+from sqzx.errors import MissingDataError
 from sqzx.trial import Status
 
 MOST = 5
@@ -29,6 +34,22 @@ def history(statuses: Iterable[Status]) -> dict[str, str]:
     }
     rows |= {name: _each(found.get(name) for found in versions) for name in packages}
     return {name: text for name, text in rows.items() if text}
+
+
+def data_facts(frame: pd.DataFrame) -> dict[str, str]:
+    """Return what each finished trial's data set holds, as the trials counted it, and where it comes from."""
+    columns = ["data.name", "train_examples", "validation_examples", "test_examples"]
+    facts: dict[str, str] = {}
+    for name, *sizes in frame[columns].dropna().drop_duplicates().to_numpy().tolist():
+        parts = ", ".join(
+            f"{size:,} {part} images"
+            for size, part in zip(sizes, ("training", "validation", "test"), strict=True)
+        )
+        facts[f"data: {name}"] = "; ".join(filter(None, [facts.get(f"data: {name}"), parts]))
+        with suppress(MissingDataError):  # a set that is not on the machine which writes the report
+            info = dataset_info(name)
+            facts[f"source of {name}"] = info.source + (f"; {info.rule}" if info.rule else "")
+    return facts
 
 
 def _each(values: Iterable[Any]) -> str:

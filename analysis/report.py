@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from analysis.curves import curves, draw_curves
 from analysis.front import draw_front, front
-from analysis.history import history
+from analysis.history import data_facts, history
 from analysis.inline_svg import inline_svg
 from analysis.statistics import pareto_front, summarise
 from analysis.style import one_glyph_warning
@@ -96,7 +96,7 @@ def render(plan: Plan, out: Path, frame: pd.DataFrame) -> str:
             for s in plan.skipped
         ],
         removed=[trial.id for trial in plan.trials if trial.status.status == "removed"],
-        history=history(trial.status for trial in plan.trials),
+        history=data_facts(frame) | history(trial.status for trial in plan.trials),
         study=plan.study.text,
     )
 

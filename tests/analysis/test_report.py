@@ -209,3 +209,9 @@ def test_in_a_browser_it_is_silent_asks_for_nothing_and_sorts(paper_study, tmp_p
         browser.close()
     assert said == []
     assert asked == [file.as_uri()]
+
+
+def test_the_data_is_told_with_its_sizes_and_its_source(paper_study):
+    text = write_report(paper_study, paper_study / "report.html").read_text()
+    assert "1,300 training images, 137 validation images, 360 test images" in text
+    assert "scikit-learn" in text
