@@ -1,9 +1,10 @@
-"""Convolution and max pooling as this machine computes them fastest; the functions stay the plain ones.
+"""Convolution and max pooling as matrix products and slices; the functions stay the plain ones.
 
 XLA's CPU backend runs a matrix product near its peak, and a small convolution or the backward pass of
-`reduce_window` far from it. So on a CPU a 1x1 convolution is one matrix product, a small 3x3 convolution is
-nine shifted copies and one product, and a max pooling is the maximum of strided slices. `benchmarks/step.py`
-measures it against the plain operations. On accelerators the library's own convolutions are left alone.
+`reduce_window` far from it. So on a CPU a 1x1 convolution is one matrix product and a 3x3 convolution nine
+shifted copies and one product, and everywhere a max pooling is the maximum of strided slices. How much that
+gains over the plain operations, and where it gains little (wide squeeze layers), `benchmarks/step.py` measures.
+On accelerators the library's own convolutions are left alone.
 """
 
 from collections.abc import Sequence
