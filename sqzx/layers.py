@@ -2,9 +2,9 @@
 
 XLA's CPU backend runs a matrix product near its peak, and a small convolution or the backward pass of
 `reduce_window` far from it. So on a CPU a 1x1 convolution is one matrix product and a 3x3 convolution nine
-shifted copies and one product, and everywhere a max pooling is the maximum of strided slices. How much that
-gains over the plain operations, and where it gains little (wide squeeze layers), `benchmarks/step.py` measures.
-On accelerators the library's own convolutions are left alone.
+shifted copies and one product, and everywhere a max pooling is the maximum of strided slices. What that
+gains over the plain operations, and where it gains little (wide squeeze layers), `benchmarks/step.py`
+measures. On accelerators the library's own convolutions are left alone.
 """
 
 from collections.abc import Sequence
