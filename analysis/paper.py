@@ -1,4 +1,4 @@
-"""The paper's own Figure 3 as data, and its way of writing a model's size.
+"""The paper's own Figure 3 as data.
 
 Source: Iandola et al. 2016, arXiv:1602.07360v4, section 5 and Figure 3 (page 8). `top5` is ImageNet top-5
 accuracy in per cent as *plotted*: the figure is vector graphics, and each marker's coordinates decode to a
@@ -29,17 +29,3 @@ def figure3(key: str) -> pd.DataFrame:
         points = pd.read_csv(file)
     chosen = points[points["sweep"] == key.removeprefix("model.")].drop(columns="sweep")
     return chosen.assign(bytes_fp32=4 * chosen["params"]).reset_index(drop=True)
-
-
-def size_label(size: int) -> str:
-    """Return a size as the paper writes it: MiB *rounded up* to two digits, but called MB.
-
-    That is how `ls -lh` writes sizes. It gives 13 of the 14 labels of Figure 3; the other, pct_3x3 = 0.375,
-    is 11.11 MiB and printed as 11MB. Sizes under 1 MiB are in KiB by the same rule, called KB.
-
-    >>> size_label(4 * 1_248_424)
-    '4.8MB'
-    """
-    unit, name = (2**20, "MB") if size >= 2**20 else (2**10, "KB")
-    tenths = -(-10 * size // unit)
-    return f"{tenths / 10:.1f}{name}" if tenths < 100 else f"{-(-size // unit)}{name}"

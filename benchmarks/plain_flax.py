@@ -8,7 +8,8 @@ import numpy as np
 import optax
 from flax import nnx
 
-from sqzx.config import FireWidths, SqueezeNetConfig, TrainConfig
+from sqzx.architectures import FireWidths, SqueezeNetConfig
+from sqzx.config import TrainConfig
 from sqzx.counting import pooled_size
 
 

@@ -92,11 +92,13 @@ def seconds_a_step(name: str, case: str) -> float:
 def stepper(name: str, settings: dict[str, Any]) -> Callable[[], None]:
     import numpy as np
 
+    from sqzx.architectures import SqueezeNetConfig
     from sqzx.config import TrainConfig, resolve
 
     config = resolve(
         {"model.preset": "squeezenet_small", "data.name": "fashion_mnist", **settings}, "benchmark"
     )
+    assert isinstance(config.model, SqueezeNetConfig)
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (BATCH, 28, 28, 1), np.uint8)
     labels = random.integers(0, 10, BATCH, np.int32)
@@ -129,7 +131,7 @@ def own_stepper(config: Any, images: Any, labels: Any) -> Callable[[], None]:
     split = Split(images, labels)
     half = np.full(1, 0.5, np.float32)
     splits = Splits(split, split, split, dataset_info("fashion_mnist"), half, half)
-    apply, parameters = functional(config.model, 1, 0)
+    apply, parameters = functional(config.model, (28, 28, 1), 0)
     optimizer = make_optimizer(config.train, 1000)
     state = TrainState(parameters, optimizer.init(parameters))
     programs = compile_programs(config, apply, optimizer, splits, state, len(labels), 1000)

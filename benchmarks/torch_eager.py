@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from sqzx.config import FireWidths, SqueezeNetConfig, TrainConfig
+from sqzx.architectures import FireWidths, SqueezeNetConfig
+from sqzx.config import TrainConfig
 
 
 class Fire(nn.Module):

@@ -153,7 +153,7 @@ def train(
         from sqzx.network import functional
         from sqzx.training import load_parameters
 
-        load_parameters(init_from, functional(trial.model, trial.data.image_shape[2], trial.seed)[1])
+        load_parameters(init_from, functional(trial.model, trial.data.image_shape, trial.seed)[1])
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: asked.append(number))

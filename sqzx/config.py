@@ -7,123 +7,19 @@ value: presets and recipes are gone, and what the data decides (classes, image s
 
 import dataclasses
 import json
-import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from sqzx.architectures import FAMILIES, MODEL_PRESETS, ModelConfig, SqueezeNetConfig
 from sqzx.data.info import dataset_info
 from sqzx.errors import ArchitectureError, InputError
 from sqzx.schema import Key, above_zero, flatten, keys_of, ranged, unknown_key
 
 SCHEMA_VERSION = 1
 """Version of the keys below; a part of every trial's identity."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FireWidths:
-    """Filters of one Fire module: s1x1, e1x1 and e3x3 in the paper's words."""
-
-    squeeze: int
-    expand1x1: int
-    expand3x3: int
-
-    @property
-    def expand(self) -> int:
-        """Filters of the module's output, e = e1x1 + e3x3."""
-        return self.expand1x1 + self.expand3x3
-
-
-@dataclass(frozen=True, kw_only=True)
-class SqueezeNetConfig:
-    """A SqueezeNet by the paper's metaparameters (section 5.1) and its macroarchitecture.
-
-    The defaults are SqueezeNet v1.0 as its authors' Caffe files have it. Where sources differ:
-
-    - `pool_rounding`: Caffe and torchvision round the size of a pooled map up, the Keras port down.
-    - `conv10_padding`: 1 in the authors' v1.0 file (its 15x15 map is why they count 1.72 GFLOP), 0 in
-      their v1.1, in torchvision and in the paper's Table 1 (13x13).
-    - `final_relu`: all reference implementations have a ReLU after conv10, before the average pooling
-      (with another `activation`, that one). On small data it leaves most seeds dead (all logits 0), so
-      `squeezenet_small` is without.
-    - `activation`: "elu" is the variant that ducha-aiki trained (55.5 against 53.0 % top-1 at 128 px).
-    - `squeeze_activation`: "none" leaves out the activation after the squeeze layers (miaow1988's "v1.2");
-      "same" takes `activation`, as the paper does.
-    - `init`: "xavier" is Caffe's filler, U(-a, a) with a = sqrt(3 / fan_in), as in the authors' files;
-      "kaiming" is torchvision's, U(-a, a) with a = sqrt(6 / fan_in). conv10 is N(0, 0.01) in both.
-    - `bypass`: the paper's Figure 2. A module whose input and output widths are equal gets an identity
-      with "simple" and "complex"; "complex" gives every other module a 1x1 convolution with a ReLU.
-    """
-
-    family: Literal["squeezenet"] = "squeezenet"
-    base_e: int = ranged(128, low=1)
-    incr_e: int = ranged(128, low=0)
-    pct_3x3: float = ranged(0.5, low=0, high=1)
-    freq: int = ranged(2, low=1)
-    squeeze_ratio: float = ranged(0.125, low=0, high=1)
-    num_fires: int = ranged(8, low=1, high=1000)
-    stem_features: int = ranged(96, low=1)
-    stem_kernel: int = ranged(7, low=1)
-    stem_stride: int = ranged(2, low=1)
-    stem_padding: int = ranged(0, low=0)
-    pool_after: tuple[int, ...] = ranged((1, 4, 8), low=1)
-    pool_rounding: Literal["ceil", "floor"] = "ceil"
-    bypass: Literal["none", "simple", "complex"] = "none"
-    dropout_rate: float = ranged(0.5, low=0, high=0.999)
-    conv10_padding: int = ranged(1, low=0)
-    final_relu: bool = True
-    activation: Literal["relu", "elu"] = "relu"
-    squeeze_activation: Literal["same", "none"] = "same"
-    init: Literal["xavier", "kaiming"] = "xavier"
-    num_classes: int = ranged(1000, low=2)
-
-    def __post_init__(self) -> None:
-        """Put `pool_after` in order (any order is the same network) and refuse what no data could run."""
-        object.__setattr__(self, "pool_after", tuple(sorted(self.pool_after)))
-        if len(set(self.pool_after)) < len(self.pool_after):
-            raise ArchitectureError(f"model.pool_after: {list(self.pool_after)} names a layer twice")
-        last = self.num_fires + 1
-        if self.pool_after and self.pool_after[-1] > last:
-            raise ArchitectureError(
-                f"model.pool_after: there is no layer {self.pool_after[-1]}; "
-                f"conv1 counts as 1 and the last Fire module as {last}"
-            )
-        for number, widths in self.fires().items():
-            for key, part, width in (
-                ("squeeze_ratio", "squeeze1x1", widths.squeeze),
-                ("pct_3x3", "expand1x1", widths.expand1x1),
-                ("pct_3x3", "expand3x3", widths.expand3x3),
-            ):
-                if width < 1:
-                    raise ArchitectureError(
-                        f"model.{key}: {getattr(self, key)} gives fire{number}'s {part} a width of 0 "
-                        f"(of {widths.expand} expand filters); each needs at least 1"
-                    )
-
-    def fires(self) -> dict[int, FireWidths]:
-        """Return the widths of fire2, fire3, ... by number.
-
-        e_i = base_e + incr_e * floor(i / freq) with i = 0 for fire2 (section 5.1). The paper gives no
-        rounding: e3x3 and s1x1 are rounded half up in double precision, and e1x1 = e - e3x3, so that
-        the sum is exact.
-        """
-        widths = {}
-        for i in range(self.num_fires):
-            e = self.base_e + self.incr_e * (i // self.freq)
-            expand3x3 = math.floor(e * self.pct_3x3 + 0.5)
-            squeeze = math.floor(e * self.squeeze_ratio + 0.5)
-            widths[i + 2] = FireWidths(squeeze=squeeze, expand1x1=e - expand3x3, expand3x3=expand3x3)
-        return widths
-
-    def bypass_of(self, in_features: int, out_features: int) -> Literal["none", "identity", "conv1x1"]:
-        """Return what bypasses a Fire module of these widths (section 6, for any metaparameters)."""
-        if self.bypass == "none":
-            return "none"
-        if in_features == out_features:
-            return "identity"
-        return "conv1x1" if self.bypass == "complex" else "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +71,7 @@ class TrainConfig:
 class TrialConfig:
     """One network, one data set, one recipe, one seed: everything that decides a trial's outcome."""
 
-    model: SqueezeNetConfig
+    model: ModelConfig
     data: DataConfig
     train: TrainConfig
     seed: int = ranged(0, low=0, high=2**63 - 1)
@@ -188,28 +84,6 @@ class TrialConfig:
         """Return the content of `config.json`, which `read_settings` reads back."""
         return {"schema": SCHEMA_VERSION} | json.loads(json.dumps(dataclasses.asdict(self)))
 
-
-MODEL_PRESETS: dict[str, dict[str, Any]] = {
-    # The released networks: github.com/forresti/SqueezeNet, SqueezeNet_v1.0 and SqueezeNet_v1.1.
-    "squeezenet_v1_0": {},
-    "squeezenet_v1_1": {
-        "model.stem_features": 64,
-        "model.stem_kernel": 3,
-        "model.pool_after": (1, 3, 5),
-        "model.conv10_padding": 0,
-    },
-    # For images of 8 to 64 pixels.
-    "squeezenet_small": {
-        "model.base_e": 32,
-        "model.incr_e": 32,
-        "model.stem_features": 32,
-        "model.stem_kernel": 3,
-        "model.stem_stride": 1,
-        "model.stem_padding": 1,
-        "model.conv10_padding": 0,
-        "model.final_relu": False,
-    },
-}
 
 TRAIN_RECIPES: dict[str, dict[str, Any]] = {
     "adamw": {},
@@ -227,9 +101,21 @@ TRAIN_RECIPES: dict[str, dict[str, Any]] = {
 
 _STARTING_POINTS = {"model.preset": MODEL_PRESETS, "train.recipe": TRAIN_RECIPES}
 
+
+def _any_of(*schemas: dict[str, Key]) -> dict[str, Key]:
+    """Return the keys of all schemas; one that several have accepts what any of them does."""
+    merged: dict[str, Key] = {}
+    for name, key in (pair for schema in schemas for pair in schema.items()):
+        if name in merged and merged[name] != key:  # only words differ: a family's name, its inits
+            words = (*get_args(merged[name].annotation), *get_args(key.annotation))
+            key = Key(name, Literal[tuple(dict.fromkeys(words))], {})  # type: ignore
+        merged[name] = key
+    return merged
+
+
 KEYS: dict[str, Key] = {
     **{name: Key(name, Literal[tuple(table)], {}) for name, table in _STARTING_POINTS.items()},  # type: ignore
-    **keys_of(SqueezeNetConfig, "model."),
+    **_any_of(*(keys_of(family, "model.") for family in FAMILIES.values())),
     **keys_of(DataConfig, "data."),
     **keys_of(TrainConfig, "train."),
     "seed": keys_of(TrialConfig)["seed"],
@@ -331,34 +217,60 @@ def resolve(settings: Mapping[str, Any], where: str) -> TrialConfig:
 def from_settings(settings: Mapping[str, Any]) -> TrialConfig:
     """Put together a trial whose settings are resolved already, as those of a `config.json` are."""
     return TrialConfig(
-        model=SqueezeNetConfig(**_section(settings, "model.")),
+        model=_model(settings),
         data=DataConfig(**_section(settings, "data.")),
         train=TrainConfig(**_section(settings, "train.")),
         seed=settings.get("seed", 0),
     )
 
 
-def resolve_model(settings: Mapping[str, Any], where: str) -> SqueezeNetConfig:
+def resolve_model(settings: Mapping[str, Any], where: str) -> ModelConfig:
     """Turn the `model.` keys alone into a network, for where there is no data set."""
     try:
-        return SqueezeNetConfig(**_section(_with_starting_points(settings), "model."))
+        return _model(_with_starting_points(settings))
     except InputError as error:
         raise type(error)(f"{where}: {error}") from None
+
+
+def _model(settings: Mapping[str, Any]) -> ModelConfig:
+    """Put together the network of resolved settings; another family's key is an `ArchitectureError`."""
+    family = settings.get("model.family", SqueezeNetConfig.family)
+    known = keys_of(FAMILIES[family], "model.")
+    values = {}
+    for name, value in settings.items():
+        if name.startswith("model."):
+            if name not in known:
+                raise ArchitectureError(f"{name}: a network of family {family} has no such key")
+            try:
+                values[name.removeprefix("model.")] = known[name].read(value, f"family {family}")
+            except InputError as error:
+                raise ArchitectureError(str(error)) from None
+    return FAMILIES[family](**values)
 
 
 def _with_starting_points(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Replace `model.preset` and `train.recipe` by the keys they stand for, under the user's own."""
     full: dict[str, Any] = {}
-    for name, table in _STARTING_POINTS.items():
-        if name in settings:
-            section = name.partition(".")[0] + "."
-            if all(k in settings for k in KEYS if k.startswith(section) and k not in _STARTING_POINTS):
-                raise InputError(f"{name}: has no effect where each {section} key is set; set single keys")
-            full |= table[settings[name]]
+    if preset := settings.get("model.preset"):
+        start = MODEL_PRESETS[preset]
+        family = start["model.family"]
+        if settings.get("model.family", family) != family:
+            raise ArchitectureError(f"model.family: the preset {preset} is no {settings['model.family']}")
+        _check_effect(settings, "model.preset", FAMILIES[family])
+        full |= start
+    if recipe := settings.get("train.recipe"):
+        _check_effect(settings, "train.recipe", TrainConfig)
+        full |= TRAIN_RECIPES[recipe]
     full |= {k: v for k, v in settings.items() if k not in _STARTING_POINTS}
     if full.get("train.optimizer") == "adamw" and "train.momentum" not in settings:
         full["train.momentum"] = None  # the recipe's, which belonged to its own optimiser
     return full
+
+
+def _check_effect(settings: Mapping[str, Any], name: str, schema: Any) -> None:
+    section = name.partition(".")[0] + "."
+    if all(key in settings for key in keys_of(schema, section)):
+        raise InputError(f"{name}: has no effect where each {section} key is set; set single keys")
 
 
 def _section(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -7,14 +7,20 @@ gains over the plain operations, and where it gains little (wide squeeze layers)
 measures. On accelerators the library's own convolutions are left alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax import Array, lax
 
 from sqzx.counting import POOL_SIZE, POOL_STRIDE, pooled_size
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": nnx.relu, "elu": nnx.elu}
+
+LRN_SIZE, LRN_ALPHA, LRN_BETA = 5, 1e-4, 0.75
+"""The normalisation of Caffe's AlexNet: channels of a window, and its two constants."""
 
 
 def convolve(
@@ -22,13 +28,22 @@ def convolve(
     kernel: Array,
     strides: Sequence[int],
     padding: Sequence[tuple[int, int]],
+    *,
+    feature_group_count: int = 1,
     **plain: Any,
 ) -> Array:
-    """Convolve maps (batch, height, width, in) with a kernel (k, k, in, out).
+    """Convolve maps (batch, height, width, in) with a kernel (k, k, in / groups, out).
 
     Takes the place of `jax.lax.conv_general_dilated` inside `flax.nnx.Conv`, and equals it to float
     tolerance.
     """
+    if feature_group_count > 1:
+        parts = zip(
+            jnp.split(x, feature_group_count, axis=-1),
+            jnp.split(kernel, feature_group_count, axis=-1),
+            strict=True,
+        )
+        return jnp.concatenate([convolve(*part, strides, padding, **plain) for part in parts], axis=-1)
     size = kernel.shape[:2]
     if jax.default_backend() == "cpu" and tuple(strides) == (1, 1) and not isinstance(padding, str):
         if size == (1, 1):
@@ -57,6 +72,18 @@ def max_pool(x: Array, rounding: Literal["ceil", "floor"]) -> Array:
         ]
         x = jnp.maximum(jnp.maximum(shifts[0], shifts[1]), shifts[2])
     return x
+
+
+def local_response_norm(x: Array) -> Array:
+    """Divide each value by a power of its neighbourhood in the channels, as Caffe's LRN layer does.
+
+    x / (1 + alpha / n * sum of squares over n = 5 channels)^beta, where those beyond the edge count as 0.
+    Krizhevsky's paper has alpha undivided and k = 2 for the 1.
+    """
+    reach = LRN_SIZE // 2
+    squares = jnp.pad(jnp.square(x), [(0, 0)] * (x.ndim - 1) + [(reach, reach)])
+    window = [lax.slice_in_dim(squares, i, i + x.shape[-1], axis=-1) for i in range(LRN_SIZE)]
+    return x * (1 + LRN_ALPHA / LRN_SIZE * sum(window)) ** -LRN_BETA
 
 
 def _padded(x: Array, padding: Sequence[tuple[int, int]]) -> Array:

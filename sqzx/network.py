@@ -1,139 +1,19 @@
-"""SqueezeNet in Flax NNX: the Fire module and the network, by the paper's names.
-
-Paper: Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size",
-arXiv:1602.07360. Original definition: github.com/forresti/SqueezeNet (Caffe, BSD). What the sources disagree
-on is an option of `SqueezeNetConfig`, whose docstring says which source does what.
-
-Maps are (batch, height, width, channels), kernels (k, k, in, out), all float32.
-"""
+"""A network of any family as a pure function of its parameters."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
 
-from sqzx.config import FireWidths, SqueezeNetConfig
-from sqzx.initializers import kernel_initializer
-from sqzx.layers import convolve, max_pool
+from sqzx.alexnet import AlexNet
+from sqzx.architectures import AlexNetConfig, ModelConfig
+from sqzx.counting import Shape, parametric_layers
+from sqzx.initializers import bias_initializer, kernel_initializer, role_of
+from sqzx.squeezenet import SqueezeNet
 from sqzx.streams import generator
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": nnx.relu, "elu": nnx.elu}
-
-
-class Fire(nnx.Module):
-    """Squeeze to few 1x1 filters, expand with 1x1 and 3x3 filters side by side (section 3.2, Figure 1)."""
-
-    def __init__(self, config: SqueezeNetConfig, in_features: int, widths: FireWidths, *, rngs: nnx.Rngs):
-        self.squeeze = _conv(config, in_features, widths.squeeze, 1, rngs=rngs)
-        self.expand1x1 = _conv(config, widths.squeeze, widths.expand1x1, 1, rngs=rngs)
-        self.expand3x3 = _conv(config, widths.squeeze, widths.expand3x3, 3, padding=1, rngs=rngs)
-        self.bypass_kind = config.bypass_of(in_features, widths.expand)
-        if self.bypass_kind == "conv1x1":
-            self.bypass = _conv(config, in_features, widths.expand, 1, rngs=rngs)
-        self.activation = config.activation
-        self.squeeze_activation = config.squeeze_activation
-
-    def __call__(self, x: Array) -> Array:
-        """Map (n, h, w, in) to (n, h, w, e1x1 + e3x3); the 1x1 filters come first."""
-        activation = ACTIVATIONS[self.activation]
-        squeezed = self.squeeze(x)
-        if self.squeeze_activation == "same":
-            squeezed = activation(squeezed)
-        expanded = (activation(self.expand1x1(squeezed)), activation(self.expand3x3(squeezed)))
-        out = jnp.concatenate(expanded, axis=-1)
-        # Figure 2: a plain sum, with no activation after it. The 1x1 convolution of the complex bypass
-        # has its own, as in songhan/SqueezeNet-Generator; the paper is silent on it.
-        if self.bypass_kind == "identity":
-            return out + x
-        if self.bypass_kind == "conv1x1":
-            return out + activation(self.bypass(x))
-        return out
-
-
-class SqueezeNet(nnx.Module):
-    """The network of `config` for images of `in_features` channels.
-
-    >>> SqueezeNet(SqueezeNetConfig(), 3, rngs=nnx.Rngs(0))(images)  # (n, 227, 227, 3) -> (n, 1000)
-    """
-
-    def __init__(self, config: SqueezeNetConfig, in_features: int, *, rngs: nnx.Rngs):
-        self.config = config
-        self.conv1 = _conv(
-            config,
-            in_features,
-            config.stem_features,
-            config.stem_kernel,
-            strides=config.stem_stride,
-            padding=config.stem_padding,
-            rngs=rngs,
-        )
-        features = config.stem_features
-        for number, widths in config.fires().items():
-            setattr(self, f"fire{number}", Fire(config, features, widths, rngs=rngs))
-            features = widths.expand
-        self.dropout = nnx.Dropout(config.dropout_rate)
-        self.conv10 = _conv(
-            config,
-            features,
-            config.num_classes,
-            1,
-            padding=config.conv10_padding,
-            layer="classifier",
-            rngs=rngs,
-        )
-
-    def __call__(self, images: Array, *, dropout_key: Array | None = None) -> Array:
-        """Return the logits (n, classes) of images (n, h, w, c); dropout is on where a key is given."""
-        return self.maps(images, dropout_key=dropout_key)["logits"]
-
-    def maps(self, images: Array, *, dropout_key: Array | None = None) -> dict[str, Array]:
-        """Return every named map of the forward pass, from "conv1" to "logits", in running order."""
-        config, maps = self.config, {}
-        activation = ACTIVATIONS[config.activation]
-
-        def pooled(number: int, x: Array) -> Array:
-            if number in config.pool_after:
-                x = maps[f"pool{number}"] = max_pool(x, config.pool_rounding)
-            return x
-
-        x = maps["conv1"] = activation(self.conv1(images))
-        x = pooled(1, x)
-        for number in config.fires():
-            x = maps[f"fire{number}"] = getattr(self, f"fire{number}")(x)
-            x = pooled(number, x)
-        x = self.dropout(x, deterministic=dropout_key is None, rngs=dropout_key)
-        x = self.conv10(x)
-        maps["conv10"] = activation(x) if config.final_relu else x
-        maps["logits"] = maps["conv10"].mean(axis=(1, 2))
-        return maps
-
-
-def _conv(
-    config: SqueezeNetConfig,
-    in_features: int,
-    out_features: int,
-    kernel: int,
-    *,
-    strides: int = 1,
-    padding: int = 0,
-    layer: Literal["conv", "classifier"] = "conv",
-    rngs: nnx.Rngs,
-) -> nnx.Conv:
-    return nnx.Conv(
-        in_features,
-        out_features,
-        (kernel, kernel),
-        strides=strides,
-        padding=padding,
-        kernel_init=kernel_initializer(config.init, layer),
-        conv_general_dilated=convolve,
-        rngs=rngs,
-    )
-
 
 Parameters = dict[str, Any]
 """Kernels and biases by layer, as nested dictionaries: {"fire2": {"squeeze": {"kernel": ..., ...}}}."""
@@ -142,24 +22,38 @@ Apply = Callable[..., Array]
 """`apply(parameters, images, dropout_key=None) -> logits`, pure."""
 
 
-def functional(config: SqueezeNetConfig, in_features: int, seed: int) -> tuple[Apply, Parameters]:
-    """Return the network as a pure function, with the initial parameters of `seed` (NumPy arrays).
+def build(config: ModelConfig, image_shape: Shape, *, rngs: nnx.Rngs) -> SqueezeNet | AlexNet:
+    """Return the module of a configuration for images of `image_shape` (height, width, channels)."""
+    if isinstance(config, AlexNetConfig):
+        return AlexNet(config, image_shape, rngs=rngs)
+    return SqueezeNet(config, image_shape[2], rngs=rngs)
 
-    The values come from `config.init`, each layer from its own stream. Nothing is compiled.
-    """
-    abstract = nnx.eval_shape(lambda: SqueezeNet(config, in_features, rngs=nnx.Rngs(0)))
-    graph, state = nnx.split(abstract)
+
+def functional(config: ModelConfig, image_shape: Shape, seed: int) -> tuple[Apply, Parameters]:
+    """Return the network as a pure function, with the initial parameters of `seed`. Nothing is compiled."""
+    graph, state = nnx.split(nnx.eval_shape(lambda: build(config, image_shape, rngs=nnx.Rngs(0))))
 
     def apply(parameters: Parameters, images: Array, dropout_key: Array | None = None) -> Array:
         whole = jax.tree.map(lambda leaf: leaf, state)
         nnx.replace_by_pure_dict(whole, parameters)
         return nnx.merge(graph, whole)(images, dropout_key=dropout_key)
 
-    def initial(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-        *layer, kind = (step.key for step in path)
-        if kind == "bias":
-            return np.zeros(leaf.shape, np.float32)
-        init = kernel_initializer(config.init, "classifier" if layer == ["conv10"] else "conv")
-        return init(generator(seed, "init", *layer), leaf.shape, np.float32)
+    return apply, initial_parameters(config, image_shape, seed)
 
-    return apply, jax.tree_util.tree_map_with_path(initial, nnx.to_pure_dict(state))
+
+def initial_parameters(config: ModelConfig, image_shape: Shape, seed: int) -> Parameters:
+    """Return the initial parameters of `seed` (float32 NumPy arrays), each layer's from its own stream."""
+    layers = parametric_layers(config, image_shape)
+    parameters: Parameters = {}
+    for layer in layers:
+        path = layer.name.split(".")
+        stream, role = generator(seed, "init", *path), role_of(layer, last=layer is layers[-1])
+        kernel = kernel_initializer(config.init, role)(stream, layer.kernel_shape, np.float32)
+        bias = bias_initializer(config.init, role)(stream, layer.kernel_shape[-1:], np.float32)
+        if layer.kind == "dense":  # one axis for all inputs, in the order of the map that it sees
+            kernel = kernel.reshape(-1, kernel.shape[-1])
+        inside = parameters
+        for module in path[:-1]:
+            inside = inside.setdefault(module, {})
+        inside[path[-1]] = {"bias": bias, "kernel": kernel}
+    return parameters

@@ -85,7 +85,7 @@ def train(
     size = batch_size(config.train.batch_size, len(splits.train.labels))
     total = per_epoch * config.train.epochs
 
-    apply, parameters = functional(config.model, config.data.image_shape[2], config.seed)
+    apply, parameters = functional(config.model, config.data.image_shape, config.seed)
     if init_from is not None and not checkpoints.steps(folder.checkpoints):
         parameters = load_parameters(init_from, parameters)
     optimizer = make_optimizer(config.train, total)

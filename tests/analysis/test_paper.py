@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.paper import SWEEPS, figure3, size_label
-from sqzx.config import SqueezeNetConfig
-from sqzx.counting import count
+from analysis.paper import SWEEPS, figure3
+from sqzx.architectures import SqueezeNetConfig
+from sqzx.counting import count, size_label
 
 
 def test_figure_3_has_five_and_nine_points():

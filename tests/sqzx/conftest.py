@@ -1,17 +1,14 @@
-"""Tiny trials on digits, and random networks that fit their images."""
+"""Tiny trials on digits."""
 
 import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 from hypothesis import settings
 
 from sqzx import checkpoints
-from sqzx.config import SqueezeNetConfig, TrialConfig, resolve
-from sqzx.counting import count
-from sqzx.errors import ArchitectureError
+from sqzx.config import TrialConfig, resolve
 from sqzx.trial import TrialFolder
 
 settings.register_profile("sqzx", deadline=None, database=None, print_blob=True)
@@ -43,11 +40,6 @@ class Outcome(NamedTuple):
     parameters: dict[str, str]
 
 
-class RandomNetwork(NamedTuple):
-    config: SqueezeNetConfig
-    input_shape: tuple[int, int, int]
-
-
 @pytest.fixture(scope="session")
 def tiny() -> Callable[..., TrialConfig]:
     """Make the configuration of a tiny trial, with some keys changed (`_` stands for the dot)."""
@@ -74,45 +66,3 @@ def outcome() -> Callable[[TrialFolder], Outcome]:
         )
 
     return read
-
-
-@pytest.fixture(scope="session")
-def random_network() -> Callable[[int], RandomNetwork]:
-    """Draw a small network, every option of the macroarchitecture among them, and images that it fits."""
-
-    def draw(seed: int) -> RandomNetwork:
-        random = np.random.default_rng(seed)
-        while True:
-            base_e = int(random.integers(2, 13))
-            num_fires = int(random.integers(1, 5))
-            layers = [1 + i for i in range(num_fires + 1) if random.random() < 0.4]
-            values = {
-                "base_e": base_e,
-                "incr_e": int(random.choice([0, 1, base_e, 7])),
-                "pct_3x3": float(random.uniform(0.1, 0.9)),
-                "freq": int(random.integers(1, 4)),
-                "squeeze_ratio": float(random.uniform(0.1, 1)),
-                "num_fires": num_fires,
-                "stem_features": int(random.choice([1, 3, base_e])),
-                "stem_kernel": int(random.integers(1, 8)),
-                "stem_stride": int(random.integers(1, 4)),
-                "stem_padding": int(random.integers(0, 3)),
-                "pool_after": tuple(random.permutation(layers).tolist()),
-                "pool_rounding": str(random.choice(["ceil", "floor"])),
-                "bypass": str(random.choice(["none", "simple", "complex"])),
-                "conv10_padding": int(random.integers(0, 2)),
-                "final_relu": bool(random.random() < 0.5),
-                "activation": str(random.choice(["relu", "elu"])),
-                "squeeze_activation": str(random.choice(["same", "none"])),
-                "init": str(random.choice(["xavier", "kaiming"])),
-                "num_classes": int(random.integers(2, 12)),
-            }
-            shape = (*(int(n) for n in random.integers(5, 30, 2)), int(random.integers(1, 4)))
-            try:
-                config = SqueezeNetConfig(**values)
-                count(config, shape)
-            except ArchitectureError:
-                continue
-            return RandomNetwork(config, shape)
-
-    return draw

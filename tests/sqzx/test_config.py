@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sqzx.architectures import FAMILIES, MODEL_PRESETS, AlexNetConfig
 from sqzx.config import (
     KEYS,
-    MODEL_PRESETS,
     TRAIN_RECIPES,
     DataConfig,
     SqueezeNetConfig,
@@ -82,9 +82,12 @@ def test_config_json_reads_back_as_the_same_trial(tmp_path_factory, settings):
     assert resolve(read_settings(path), "f") == trial
 
 
-def test_settings_have_every_key_but_the_starting_points():
-    trial = resolve({}, "f")
-    assert list(trial.settings()) == [k for k in KEYS if k not in ("model.preset", "train.recipe")]
+def test_settings_have_every_key_of_their_family_but_the_starting_points():
+    squeezenet, alexnet = (list(resolve({"model.family": f}, "f").settings()) for f in FAMILIES)
+    assert {*squeezenet, *alexnet} == KEYS.keys() - {"model.preset", "train.recipe"}
+    assert [key for key in KEYS if key in squeezenet] == squeezenet
+    assert "model.base_e" not in alexnet
+    assert "model.fc_features" not in squeezenet
 
 
 def test_the_defaults_are_squeezenet_v1_0():
@@ -95,7 +98,7 @@ def test_the_defaults_are_squeezenet_v1_0():
 def test_a_preset_is_resolved_away(preset):
     by_preset = resolve({"model.preset": preset}, "f")
     assert by_preset == resolve(MODEL_PRESETS[preset], "f")
-    assert preset not in json.dumps(by_preset.to_json())
+    assert "preset" not in json.dumps(by_preset.to_json())
 
 
 @pytest.mark.parametrize("recipe", TRAIN_RECIPES)
@@ -384,3 +387,61 @@ def test_a_section_with_nothing_in_it_says_nothing(tmp_path):
 def test_an_assignment_is_one_line():
     with pytest.raises(InputError, match="needs KEY=VALUE"):
         parse_assignment("seed=1\nmodel.freq=2")
+
+
+class TestFamilies:
+    def test_a_key_of_another_family_is_no_network(self):
+        with pytest.raises(ArchitectureError) as error:
+            resolve({"model.preset": "alexnet_small", "model.squeeze_ratio": 0.5}, "f")
+        assert str(error.value) == "f: model.squeeze_ratio: a network of family alexnet has no such key"
+
+    def test_a_word_of_another_family_is_no_network(self):
+        assert resolve_model({"model.preset": "alexnet", "model.init": "gaussian"}, "f").init == "gaussian"
+        with pytest.raises(ArchitectureError, match=r"f: family squeezenet: model\.init: 'gaussian' is not"):
+            resolve_model({"model.init": "gaussian"}, "f")
+
+    def test_a_preset_and_another_family_contradict_each_other(self):
+        with pytest.raises(ArchitectureError) as error:
+            resolve({"model.preset": "squeezenet_small", "model.family": "alexnet"}, "f")
+        assert str(error.value) == "f: model.family: the preset squeezenet_small is no alexnet"
+
+    def test_a_family_alone_is_its_original(self):
+        assert resolve_model({"model.family": "alexnet"}, "f") == AlexNetConfig()
+        assert resolve_model({"model.preset": "alexnet"}, "f") == AlexNetConfig()
+
+    def test_a_recipe_beside_a_family_is_no_contradiction(self):
+        trial = resolve({"model.family": "alexnet", "train.recipe": "paper", "model.init": "xavier"}, "f")
+        assert trial.train.optimizer == "sgd"
+
+    def test_an_alexnet_reads_back(self, tmp_path):
+        trial = resolve({"model.preset": "alexnet_small"}, "f")
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps(trial.to_json()))
+        assert from_settings(read_settings(path)) == trial
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"conv_features": ()}, "model.conv_features: an AlexNet needs at least one convolution"),
+            (
+                {"conv_kernels": (3, 3)},
+                "model.conv_kernels: [3, 3] has 2 entries, model.conv_features has 5; "
+                "each convolution needs one",
+            ),
+            ({"lrn_after": (1, 6)}, "model.lrn_after: there is no layer 6; the last convolution is 5"),
+            ({"pool_after": (2, 2)}, "model.pool_after: [2, 2] names a layer twice"),
+            (
+                {"conv_groups": (1, 5, 1, 2, 2)},
+                "model.conv_groups: conv2 can't have 5 groups: they don't divide 96 channels",
+            ),
+            (
+                {"conv_features": (96, 255, 384, 384, 256)},
+                "model.conv_groups: conv2 can't have 2 groups: they don't divide 255 channels",
+            ),
+        ],
+        ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+    )
+    def test_lists_that_do_not_fit_together(self, settings, message):
+        with pytest.raises(ArchitectureError) as error:
+            AlexNetConfig(**settings)
+        assert str(error.value) == message

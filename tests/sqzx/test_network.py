@@ -10,8 +10,10 @@ import pytest
 from flax import nnx
 from scipy import stats
 
-from sqzx.config import FireWidths, SqueezeNetConfig
-from sqzx.network import Fire, SqueezeNet, functional
+from benchmarks.agreement import random_squeezenet
+from sqzx.architectures import FireWidths, SqueezeNetConfig
+from sqzx.network import functional
+from sqzx.squeezenet import Fire, SqueezeNet
 
 SMALL = SqueezeNetConfig(
     base_e=4,
@@ -105,7 +107,7 @@ def stirred(parameters, seed=0):
 
 
 def assert_equal_to_the_twin(config, shape):
-    apply, parameters = functional(config, shape[2], seed=0)
+    apply, parameters = functional(config, shape, seed=0)
     parameters = stirred(parameters)
     images = np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32)
     logits = jax.jit(apply)(parameters, images)
@@ -114,8 +116,8 @@ def assert_equal_to_the_twin(config, shape):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_random_networks_equal_the_twin(random_network, seed):
-    config, shape = random_network(1000 + seed)
+def test_random_networks_equal_the_twin(seed):
+    config, shape = random_squeezenet(1000 + seed)
     assert_equal_to_the_twin(dataclasses.replace(config, final_relu=False), shape)
 
 
@@ -154,7 +156,7 @@ def test_each_option_matters(field, value):
     """The twin would agree on anything if images and parameters made no difference."""
     changed = dataclasses.replace(SMALL, **{field: value})
     images = np.random.default_rng(1).normal(size=(2, 12, 11, 2))
-    parameters = stirred(functional(dataclasses.replace(SMALL, bypass="complex"), 2, seed=0)[1])
+    parameters = stirred(functional(dataclasses.replace(SMALL, bypass="complex"), (12, 11, 2), seed=0)[1])
     assert not np.allclose(twin(SMALL, parameters, images), twin(changed, parameters, images), rtol=1e-3)
 
 
@@ -171,7 +173,7 @@ def zeroed(config, in_features=4):
 def maps_of(config, images):
     """Every map of a freshly drawn network, computed layer by layer."""
     graph, state = nnx.split(nnx.eval_shape(lambda: SqueezeNet(config, images.shape[3], rngs=nnx.Rngs(0))))
-    nnx.replace_by_pure_dict(state, functional(config, images.shape[3], 0)[1])
+    nnx.replace_by_pure_dict(state, functional(config, images.shape[1:], 0)[1])
     net = nnx.merge(graph, state)
     order = []
 
@@ -254,12 +256,12 @@ class TestTheForwardPass:
     def test_with_the_final_relu_no_logit_is_negative(self):
         images = np.random.default_rng(0).normal(size=(20, 8, 8, 1)).astype(np.float32)
         for final_relu in (True, False):
-            apply, parameters = functional(dataclasses.replace(SMALL, final_relu=final_relu), 1, 0)
+            apply, parameters = functional(dataclasses.replace(SMALL, final_relu=final_relu), (8, 8, 1), 0)
             logits = jax.jit(apply)(stirred(parameters), images)
             assert (float(logits.min()) >= 0) == final_relu
 
     def test_an_images_logits_do_not_depend_on_the_others(self):
-        apply, parameters = functional(SMALL, 1, 0)
+        apply, parameters = functional(SMALL, (8, 8, 1), 0)
         apply, parameters = jax.jit(apply), stirred(parameters)
         images = np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype(np.float32)
         np.testing.assert_allclose(
@@ -271,7 +273,7 @@ class TestTheForwardPass:
 def ones():
     """A network whose last Fire module says 1 everywhere, and whose classes are its filters."""
     config = dataclasses.replace(SMALL, num_classes=4, dropout_rate=0.5, pool_after=())
-    apply, parameters = functional(config, 1, 0)
+    apply, parameters = functional(config, (8, 8, 1), 0)
     parameters = jax.tree.map(np.zeros_like, parameters)
     for branch in ("expand1x1", "expand3x3"):
         parameters["fire3"][branch]["bias"] += 1
@@ -300,7 +302,7 @@ class TestDropout:
         assert not np.array_equal(first, other)
 
     def test_a_rate_of_0_drops_nothing(self):
-        apply, parameters = functional(dataclasses.replace(SMALL, dropout_rate=0.0), 1, 0)
+        apply, parameters = functional(dataclasses.replace(SMALL, dropout_rate=0.0), (8, 8, 1), 0)
         images = np.ones((1, 8, 8, 1), np.float32)
         assert np.array_equal(apply(parameters, images), apply(parameters, images, jax.random.key(0)))
 
@@ -309,7 +311,9 @@ class TestInitialParameters:
     def layers(self, config, seed=0, in_features=1):
         return {
             "/".join(k.key for k in path): leaf
-            for path, leaf in jax.tree_util.tree_leaves_with_path(functional(config, in_features, seed)[1])
+            for path, leaf in jax.tree_util.tree_leaves_with_path(
+                functional(config, (32, 32, in_features), seed)[1]
+            )
         }
 
     def test_a_seed_is_repeatable_and_another_differs_in_each_kernel(self):

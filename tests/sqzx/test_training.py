@@ -131,7 +131,7 @@ class TestAFinishedTrial:
 
     def test_the_stored_parameters_give_the_stored_predictions(self, done, tiny):
         config = tiny()
-        apply, like = functional(config.model, 1, seed=99)
+        apply, like = functional(config.model, (8, 8, 1), seed=99)
         parameters = load_parameters(done.path, like)
         splits = load_splits_of(config.data)
         images = (splits.test.images.astype(np.float32) / 255 - splits.mean) / splits.std
@@ -164,7 +164,7 @@ class TestRepetition:
 def programs_text(config):
     """The two programs of a trial as they go to the compiler."""
     splits = load_splits_of(config.data)
-    apply, parameters = functional(config.model, 1, config.seed)
+    apply, parameters = functional(config.model, (8, 8, 1), config.seed)
     optimizer = make_optimizer(config.train, 10)
     state = TrainState(parameters, optimizer.init(parameters))
     texts, jit = [], jax.jit
@@ -333,7 +333,7 @@ class TestNonFinite:
 def dead_trial(path, config):
     """A finished trial whose conv10 has a bias of -10, so that a ReLU after it leaves only zeros."""
     folder = TrialFolder(path)
-    _, parameters = functional(config.model, 1, config.seed)
+    _, parameters = functional(config.model, (8, 8, 1), config.seed)
     parameters["conv10"]["bias"] -= 10
     folder.write_config(config)
     checkpoints.save(folder.checkpoints, 10, TrainState(parameters, ()), {})
@@ -424,7 +424,7 @@ def test_the_step_and_the_prediction_compile_once_and_nothing_else_does(tiny, tm
 def test_the_programs_refuse_images_of_another_shape(tiny):
     config = tiny()
     splits = load_splits_of(config.data)
-    apply, parameters = functional(config.model, 1, 0)
+    apply, parameters = functional(config.model, (8, 8, 1), 0)
     optimizer = make_optimizer(config.train, 10)
     state = TrainState(parameters, jax.tree.map(np.asarray, optimizer.init(parameters)))
     programs = compile_programs(config, apply, optimizer, splits, state, 20, 10)

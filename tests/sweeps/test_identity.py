@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from sqzx.config import SqueezeNetConfig, parse_assignment, resolve
+from sqzx.architectures import SqueezeNetConfig
+from sqzx.config import parse_assignment, resolve
 from sweeps.identity import config_id, trial_id
 
 SMALL = {"model.preset": "squeezenet_small", "data.name": "digits"}
