@@ -126,7 +126,7 @@ def own_stepper(config: Any, images: Any, labels: Any) -> Callable[[], None]:
     from sqzx.network import functional
     from sqzx.optimizer import make_optimizer
     from sqzx.streams import key_data
-    from sqzx.training import TrainState, compile_programs
+    from sqzx.training import TrainState, compile_programs, preprocessing_of
 
     split = Split(images, labels)
     half = np.full(1, 0.5, np.float32)
@@ -134,7 +134,8 @@ def own_stepper(config: Any, images: Any, labels: Any) -> Callable[[], None]:
     apply, parameters = functional(config.model, (28, 28, 1), 0)
     optimizer = make_optimizer(config.train, 1000)
     state = TrainState(parameters, optimizer.init(parameters))
-    programs = compile_programs(config, apply, optimizer, splits, state, len(labels), 1000)
+    preprocessing = preprocessing_of(splits)
+    programs = compile_programs(config, apply, optimizer, splits, preprocessing, state, len(labels), 1000)
 
     def step() -> None:
         nonlocal state

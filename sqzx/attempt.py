@@ -135,9 +135,9 @@ def _origin(init_from: Path | None) -> str | None:
     """Name the parameters that a trial starts from by what they are, wherever they lie."""
     if init_from is None:
         return None
-    from sqzx.checkpoints import newest_digest
+    from sqzx.model import model_digest
 
-    return newest_digest(TrialFolder(init_from).checkpoints)
+    return model_digest(init_from)
 
 
 def _cause(error: Exception) -> str:

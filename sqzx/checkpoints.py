@@ -19,12 +19,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from sqzx.errors import InputError
 from sqzx.files import read_json, write_json
 
 KEPT = 2
-PARAMETERS = "parameters"
-"""The part of a stored state that is the network; the rest belongs to the optimiser."""
 
 
 def save(folder: Path, step: int, state: Any, progress: dict[str, Any]) -> None:
@@ -79,30 +76,6 @@ def restore(folder: Path, start: Any) -> Restored:
         state = by_structure(_read(path), start)
         return Restored(step, state, read_json(path / "progress.json"), tuple(faults))
     return Restored(0, start, {}, tuple(faults))
-
-
-def restore_parameters(folder: Path) -> dict[str, np.ndarray]:
-    """Return the parameters alone of the newest checkpoint, by path ("fire2/squeeze/kernel")."""
-    # TrainState is (parameters, optimizer): the first part of every path tells them apart.
-    stored = _read(_newest(folder))
-    return {k.removeprefix(f"{PARAMETERS}/"): v for k, v in stored.items() if k.startswith(f"{PARAMETERS}/")}
-
-
-def newest_digest(folder: Path) -> str:
-    """Return a digest of the newest checkpoint, as "sha256:" and 16 hexadecimal digits."""
-    manifest = (_newest(folder) / "MANIFEST.json").read_bytes()
-    return "sha256:" + hashlib.sha256(manifest).hexdigest()[:16]
-
-
-def _newest(folder: Path) -> Path:
-    """Return the newest checkpoint, refusing a damaged one: nobody asked for an older."""
-    found = steps(folder)
-    if not found:
-        raise InputError(f"{folder}: there is no checkpoint; --init-from takes a finished trial's folder")
-    path = folder / str(found[0])
-    if fault := damage(path):
-        raise InputError(f"{path}: the checkpoint is damaged ({fault}); train that trial again")
-    return path
 
 
 def damage(path: Path) -> str | None:

@@ -18,6 +18,10 @@ import sqzx
 from sqzx.errors import InputError, SqzxError
 
 Out = Annotated[Path, Parameter(name="--out", help="The folder to write into.")]
+ModelPath = Annotated[
+    Path, Parameter(name="MODEL", help="A trial's folder, that of an imported model, or a model's file.")
+]
+InputSize = Annotated[str | None, Parameter(help="HEIGHTxWIDTH of the images, as in 227x227.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for a program to read.")]
 Config = Annotated[Path | None, Parameter(name="--config", help="A TOML file, or a trial's config.json.")]
 Preset = Annotated[str | None, Parameter(name="--preset", help="The network to start from.")]
@@ -90,7 +94,7 @@ def describe(
     config: Config = None,
     preset: Preset = None,
     set_: Set = (),
-    input_size: Annotated[str | None, Parameter(help="HEIGHTxWIDTH of the images, as in 227x227.")] = None,
+    input_size: InputSize = None,
     channels: Annotated[int | None, Parameter(help="Channels of the images.")] = None,
     json_: AsJson = False,
 ) -> None:
@@ -124,7 +128,7 @@ def train(
     preset: Preset = None,
     set_: Set = (),
     init_from: Annotated[
-        Path | None, Parameter(help="A trained trial's folder, whose parameters to start from.")
+        Path | None, Parameter(help="A model (a finished trial, an import), whose parameters to start from.")
     ] = None,
 ) -> int:
     """Train one network into a trial folder, or go on where an earlier run of it stopped."""
@@ -144,8 +148,6 @@ def train(
     count(trial.model, trial.data.image_shape)
     load_splits_of(trial.data)
     folder = TrialFolder(out)
-    if init_from is not None and not (init_from / "config.json").is_file():
-        raise InputError(f"--init-from {init_from}: not a trial's folder (no config.json in it)")
     if holds_files(out) and not folder.config_file.exists():
         raise InputError(f"--out {out}: is not empty and no trial's folder; choose another")
     use_compilation_cache(os.environ, cache_home() / "compiled")
@@ -171,6 +173,136 @@ def train(
             f"test top-1 {result['test_top1']:.4f}, {result['params']:,} parameters; see {folder.result_file}"
         )
     return {"done": 0, "interrupted": 130}.get(status.status, 1)
+
+
+@app.command
+def predict(
+    model: ModelPath,
+    *inputs: Annotated[Path, Parameter(help="Image files, or .npy arrays that are preprocessed already.")],
+    out: Annotated[Path | None, Parameter(help="A .npy file for the logits, a row an image.")] = None,
+    top: Annotated[int, Parameter(help="Classes to name for each image.")] = 5,
+    json_: AsJson = False,
+) -> None:
+    """Print the likeliest classes of images, or write their logits.
+
+    Images may be PNG, JPEG, BMP, GIF or WebP of any size. A .npy holds float32 values as
+    (images, height, width, channels).
+    """
+    from sqzx.model import read_model
+
+    if not inputs:
+        raise InputError("predict: needs an image or a .npy file after the model")
+    if top < 1:
+        raise InputError(f"--top: needs at least 1, found {top}")
+    if out is not None and out.suffix != ".npy":
+        raise InputError(f"--out {out}: needs a name that ends in .npy")
+    found = read_model(model)
+    from sqzx import prediction
+
+    logits, origins = prediction.predict(found, list(inputs))
+    if out is not None:
+        import numpy as np
+
+        from sqzx.files import write_whole
+
+        write_whole(out, lambda file: np.save(file, logits, allow_pickle=False))
+    answers = prediction.answers(found, logits, origins, top)
+    if json_:
+        _print_json([{**a._asdict(), "guesses": [g._asdict() for g in a.guesses]} for a in answers])
+    elif out is None:
+        prediction.print_answers(answers)
+    else:
+        print(f"{logits.shape[0]} x {logits.shape[1]} logits in {out}")
+
+
+@app.command
+def evaluate(
+    model: ModelPath,
+    *,
+    data: Annotated[str | None, Parameter(help="A prepared data set; by default what it trained on.")] = None,
+    json_: AsJson = False,
+) -> None:
+    """Print how often a model is right on the test images of a data set."""
+    from sqzx.model import read_model
+    from sqzx.prediction import evaluate
+
+    scores, images, name = evaluate(read_model(model), data)
+    if json_:
+        _print_json({"data": name, "images": images, **scores.named("test")})
+    else:
+        top5 = f", top-5 {scores.top5:.4f}" if scores.top5 is not None else ""
+        print(f"{name}: test top-1 {scores.top1:.4f}{top5}, loss {scores.loss:.4f}, {images:,} images")
+
+
+@app.command(name="import")
+def import_(
+    file: Annotated[Path, Parameter(help="The authors' compressed network, safetensors, or .npz.")],
+    *,
+    out: Out,
+    config: Config = None,
+    preset: Preset = None,
+    set_: Set = (),
+    num_classes: Annotated[
+        int | None, Parameter(help="Start the last layer afresh, for so many classes.")
+    ] = None,
+    input_size: InputSize = None,
+    preprocessing: Annotated[
+        str | None, Parameter(help="caffe, torchvision or unit (0 to 1); by default what the names suggest.")
+    ] = None,
+    class_names: Annotated[Path | None, Parameter(help="A text file, a class a line.")] = None,
+) -> None:
+    """Make a model of a network from elsewhere.
+
+    Names may be torchvision's (features.3.squeeze.weight) or those of the authors' Caffe files
+    (fire2/squeeze1x1).
+    """
+    from sqzx.counting import count
+    from sqzx.files import holds_files
+    from sqzx.importing import PREPROCESSING, import_model
+    from sqzx.model import write_model
+    from sqzx.trial import TrialFolder
+
+    if num_classes is not None and num_classes < 2:
+        raise InputError(f"--num-classes: needs at least 2, found {num_classes}")
+    if preprocessing is not None and preprocessing not in PREPROCESSING:
+        raise InputError(f"--preprocessing {preprocessing}: is one of {', '.join(PREPROCESSING)}")
+    if holds_files(out):
+        raise InputError(f"--out {out}: is not empty; choose another folder")
+    imported = import_model(
+        file,
+        _settings(config, preset, set_),
+        num_classes=num_classes,
+        image_size=_size(input_size, "--input-size") if input_size else None,
+        prepared=preprocessing,
+        class_names=_lines(class_names) if class_names else (),
+    )
+    written = TrialFolder(out).model_file
+    write_model(written, imported.model)
+    for note in imported.notes:
+        print(note)
+    params = count(imported.model.config, imported.model.preprocessing.image_shape).params
+    print(f"images: {imported.model.preprocessing.told()}")
+    print(f"{params:,} parameters, {imported.model.config.num_classes} classes, in {written}")
+
+
+@app.command
+def export(
+    model: ModelPath,
+    *,
+    format_: Annotated[str, Parameter(name="--format", help="safetensors, with torchvision's names.")],
+    out: Annotated[Path, Parameter(name="--out", help="The file.")],
+) -> None:
+    """Write a model for other programs."""
+    from sqzx.model import read_model, write_model
+
+    if format_ != "safetensors":
+        raise InputError(f"--format {format_}: is safetensors so far")
+    if out.is_dir():
+        raise InputError(f"--out {out}: is a folder; name a file")
+    found = read_model(model)
+    write_model(out, found)
+    print(f"{out}: kernels as (out, in, height, width), torchvision's names")
+    print(f"images: {found.preprocessing.told()}, as (images, channels, height, width) there")
 
 
 # --- data ------------------------------------------------------------------------------------------------
@@ -373,6 +505,12 @@ def _size(text: str, where: str = "--image-size") -> tuple[int, int]:
     if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
         raise InputError(f"{where} {text}: needs HEIGHTxWIDTH, as in 227x227")
     return int(height), int(width)
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    from sqzx.config import read_text
+
+    return tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
 
 
 def _print_set(info: Any) -> None:

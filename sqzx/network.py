@@ -31,6 +31,11 @@ def build(config: ModelConfig, image_shape: Shape, *, rngs: nnx.Rngs) -> Squeeze
 
 def functional(config: ModelConfig, image_shape: Shape, seed: int) -> tuple[Apply, Parameters]:
     """Return the network as a pure function, with the initial parameters of `seed`. Nothing is compiled."""
+    return pure(config, image_shape), initial_parameters(config, image_shape, seed)
+
+
+def pure(config: ModelConfig, image_shape: Shape) -> Apply:
+    """Return the network as a pure function of its parameters."""
     graph, state = nnx.split(nnx.eval_shape(lambda: build(config, image_shape, rngs=nnx.Rngs(0))))
 
     def apply(parameters: Parameters, images: Array, dropout_key: Array | None = None) -> Array:
@@ -38,7 +43,7 @@ def functional(config: ModelConfig, image_shape: Shape, seed: int) -> tuple[Appl
         nnx.replace_by_pure_dict(whole, parameters)
         return nnx.merge(graph, whole)(images, dropout_key=dropout_key)
 
-    return apply, initial_parameters(config, image_shape, seed)
+    return apply
 
 
 def initial_parameters(config: ModelConfig, image_shape: Shape, seed: int) -> Parameters:

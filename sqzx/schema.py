@@ -51,6 +51,20 @@ def keys_of(schema: Any, prefix: str = "") -> dict[str, Key]:
     return {prefix + f.name: Key(prefix + f.name, hints[f.name], f.metadata) for f in fields}
 
 
+def from_tree(schema: Any, tree: Any, where: str) -> Any:
+    """Return the dataclass `schema` from a table that has each of its fields and no other key."""
+    keys = keys_of(schema)
+    if not isinstance(tree, Mapping):
+        raise InputError(f"{where}: needs a table, found {_shown(tree)}")
+    for name in tree:
+        if name not in keys:
+            raise unknown_key(str(name), keys, where)
+    for name in keys:
+        if name not in tree:
+            raise InputError(f"{where}: {name} is missing")
+    return schema(**{name: keys[name].read(value, where) for name, value in tree.items()})
+
+
 def unknown_key(name: str, known: Iterable[str], where: str) -> InputError:
     """Return the error for a key that does not exist: where, its full name, the nearest valid one."""
     readable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
@@ -28,8 +27,10 @@ from sqzx.data.splits import Split, Splits, load_splits_of
 from sqzx.errors import InputError, Interrupted, NonFiniteError
 from sqzx.evaluation import Scores, logits_of, score
 from sqzx.files import write_json, write_text, write_whole
+from sqzx.model import Model, read_model, write_model
 from sqzx.network import Apply, Parameters, functional
 from sqzx.optimizer import make_optimizer, schedule
+from sqzx.preprocessing import Order, Preprocessing
 from sqzx.streams import key_data
 from sqzx.trial import TrialFolder
 
@@ -72,9 +73,10 @@ def train(
 ) -> dict[str, Any]:
     """Train the network of `config`, write its files into `folder` and return the content of `result.json`.
 
-    `init_from` is a trial folder whose parameters it starts from. `should_stop` is asked between steps;
-    where it says so, the state is saved and `Interrupted` raised. `on_fault` hears of damage that was
-    got round, `say` gets a line an epoch. `started` is the `time.monotonic()` at which the process began.
+    `init_from` is a model (see `sqzx.model.read_model`) whose parameters it starts from. `should_stop` is
+    asked between steps; where it says so, the state is saved and `Interrupted` raised. `on_fault` hears of
+    damage that was got round, `say` gets a line an epoch. `started` is the `time.monotonic()` at which the
+    process began.
 
     Raises `NonFiniteError` where a loss, or a logit of the validation or test images, is not finite.
     """
@@ -97,7 +99,8 @@ def train(
     start_seconds = time.monotonic() - started
 
     clock = time.monotonic()
-    programs = compile_programs(config, apply, optimizer, splits, state, size, total)
+    preprocessing = preprocessing_of(splits)
+    programs = compile_programs(config, apply, optimizer, splits, preprocessing, state, size, total)
     compile_seconds = time.monotonic() - clock
     key = key_data(config.seed, "dropout")
     step_seconds, train_seconds = progress.get("step_seconds", 0.0), progress.get("train_seconds", 0.0)
@@ -143,6 +146,15 @@ def train(
     scores, learned = validate(programs, state.parameters, splits.validation, step)
     test_logits = _logits(programs, state.parameters, splits.test, "test images")
     _write_predictions(folder, test_logits, splits.test.labels)
+    trained = Model(
+        config=config.model,
+        parameters=jax.tree.map(np.asarray, state.parameters),
+        preprocessing=preprocessing,
+        class_names=splits.info.class_names,
+        source=f"trained on {config.data.name}, seed {config.seed}",
+        data=config.data.name,
+    )
+    write_model(folder.model_file, trained)
     result = {
         **scores.named("val"),
         **score(test_logits, splits.test.labels).named("test"),
@@ -172,6 +184,7 @@ def compile_programs(
     apply: Apply,
     optimizer: optax.GradientTransformation,
     splits: Splits,
+    preprocessing: Preprocessing,
     state: TrainState,
     size: int,
     total: int,
@@ -183,17 +196,13 @@ def compile_programs(
     """
     rate_at = schedule(config.train, total)
 
-    def normalised(images: Array) -> Array:
-        mean, std = (np.reshape(x, (1, 1, 1, -1)) for x in (splits.mean, splits.std))
-        return (images.astype(jnp.float32) / 255 - mean) / std
-
     def train_step(
         state: TrainState, images: Array, labels: Array, key: Array, number: Array
     ) -> tuple[Any, Any, Any]:
         dropout_key = jax.random.fold_in(jax.random.wrap_key_data(key), number)
 
         def loss_of(parameters: Parameters) -> Array:
-            logits = apply(parameters, normalised(images), dropout_key)
+            logits = apply(parameters, preprocessing.normalise(images), dropout_key)
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
         loss, gradients = jax.value_and_grad(loss_of)(state.parameters)
@@ -202,7 +211,7 @@ def compile_programs(
         return TrainState(parameters, moments), loss, rate_at(number)
 
     def predict(parameters: Parameters, images: Array) -> Array:
-        return apply(parameters, normalised(images))
+        return apply(parameters, preprocessing.normalise(images))
 
     def shaped(array: np.ndarray, n: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((n, *array.shape[1:]), array.dtype)
@@ -267,17 +276,27 @@ class MetricsLog:
 
 
 def load_parameters(path: Path, like: Parameters) -> Parameters:
-    """Return the parameters of a finished trial, for a network shaped as `like`; `InputError` if unfit."""
-    state = TrialFolder(path).read_status().status
-    if state != "done":
-        raise InputError(f"{path}: this trial is {state}; --init-from takes a finished one")
-    stored = checkpoints.restore_parameters(TrialFolder(path).checkpoints)
-    needed = checkpoints.by_path(like)
+    """Return the parameters of a model, for a network shaped as `like`; `InputError` if unfit."""
+    stored, needed = (checkpoints.by_path(tree) for tree in (read_model(path).parameters, like))
     for name in sorted(stored.keys() | needed.keys()):
         theirs, ours = (tree[name].shape if name in tree else "none" for tree in (stored, needed))
         if theirs != ours:
             raise InputError(f"{path}: {name}: shape {theirs} there, {ours} in this network")
     return checkpoints.by_structure(stored, like)
+
+
+def preprocessing_of(splits: Splits) -> Preprocessing:
+    """Return the preprocessing of a data set: its own mean and spread, from the training images."""
+    size = splits.train.images.shape[1:3]
+    order: dict[int, Order] = {1: "grey", 3: "RGB"}
+    return Preprocessing(
+        channel_order=order.get(len(splits.mean), "other"),
+        divisor=255.0,
+        mean=tuple(map(float, splits.mean)),
+        std=tuple(map(float, splits.std)),
+        size=size,
+        cover=size,
+    )
 
 
 def peak_memory_mb() -> float:

@@ -5,6 +5,7 @@
     metrics.jsonl     one line a step (`kind` "train") and an epoch (`kind` "validation")
     result.json       the numbers of a finished trial
     predictions.npz   the logits on the test set
+    model.safetensors the trained network, with all that is needed to use it
     checkpoint/       the newest states, one folder a step
     log.txt           what the process printed
 
@@ -84,6 +85,11 @@ class TrialFolder:
     def predictions_file(self) -> Path:
         """`test_logits` (n, classes) float32 and `test_labels` (n,) int32."""
         return self.path / "predictions.npz"
+
+    @property
+    def model_file(self) -> Path:
+        """The trained network; see `sqzx.model`."""
+        return self.path / "model.safetensors"
 
     @property
     def checkpoints(self) -> Path:

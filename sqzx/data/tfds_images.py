@@ -12,13 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
-from PIL import Image
 
 from sqzx.data.info import TOO_LARGE, DatasetInfo
 from sqzx.data.network import answers
 from sqzx.data.selection import TEST_FRACTION, TEST_SALT, hashed_part
 from sqzx.data.store import Arrays
 from sqzx.errors import InputError, MissingDataError, SqzxError
+from sqzx.images import fit
 
 MAX_BYTES = 4 * 2**30
 _BLOCK = 1000  # examples decoded at a time
@@ -127,21 +127,6 @@ def read_split(
         more = f" and {len(shapes) - 5} more" if len(shapes) > 5 else ""
         raise InputError(f"images of {len(shapes)} shapes ({counts}{more}): prepare it with --image-size HxW")
     return images, labels
-
-
-def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize so that the image just covers (height, width), then crop its centre; uint8 (H, W, C).
-
-    For a square size that is: short side resized, centre crop. Bilinear, with antialiasing.
-    """
-    height, width = size
-    scale = max(height / image.shape[0], width / image.shape[1])
-    rows, columns = (max(n, round(side * scale)) for n, side in zip(size, image.shape, strict=False))
-    squeezed = image[..., 0] if image.shape[-1] == 1 else image
-    resized = Image.fromarray(squeezed).resize((columns, rows), Image.Resampling.BILINEAR)
-    top, left = (rows - height) // 2, (columns - width) // 2
-    cropped = np.asarray(resized)[top : top + height, left : left + width]
-    return cropped.reshape(height, width, image.shape[-1])
 
 
 def prepare_builder(

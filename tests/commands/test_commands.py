@@ -125,7 +125,7 @@ class TestTrain:
             ([], "leaves a map of"),  # v1.0 on 8x8 pixels
             (["--set", "data.name=fashion_mnst"], "fashion_mnist"),
             (["--set", "model.num_classes=7"], "model.num_classes: digits has 10, found 7"),
-            (["--preset", "squeezenet_small", "--init-from", "nowhere"], "--init-from nowhere: not a"),
+            (["--preset", "squeezenet_small", "--init-from", "nowhere"], "nowhere: no such file"),
         ],
     )  # fmt: skip
     def test_mistakes_leave_nothing_behind(self, sqzx, tmp_path, arguments, message):

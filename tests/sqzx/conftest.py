@@ -9,6 +9,7 @@ from hypothesis import settings
 
 from sqzx import checkpoints
 from sqzx.config import TrialConfig, resolve
+from sqzx.model import read_model
 from sqzx.trial import TrialFolder
 
 settings.register_profile("sqzx", deadline=None, database=None, print_blob=True)
@@ -57,7 +58,7 @@ def outcome() -> Callable[[TrialFolder], Outcome]:
     def read(folder: TrialFolder) -> Outcome:
         result = folder.read_result()
         assert result is not None
-        parameters = checkpoints.restore_parameters(folder.checkpoints)
+        parameters = checkpoints.by_path(read_model(folder.path).parameters)
         return Outcome(
             result={k: v for k, v in result.items() if not any(word in k for word in UNSTABLE)},
             metrics=folder.metrics_file.read_text(),

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from sqzx import checkpoints
-from sqzx.errors import InputError
 from sqzx.training import TrainState
 
 
@@ -156,30 +155,3 @@ def test_a_state_of_another_shape_is_refused_with_both_shapes(saved):
     )
     with pytest.raises(ValueError, match=r"conv1/kernel: .*\(3, 3, 1, 8\), needed float32\(3, 3, 1, 9\)"):
         checkpoints.restore(saved, other)
-
-
-class TestParametersAlone:
-    def test_they_are_named_by_path(self, saved):
-        found = checkpoints.restore_parameters(saved)
-        expected = state_of(10).parameters
-        assert found.keys() == {"conv1/kernel", "fire2/squeeze/bias"}
-        assert np.array_equal(found["conv1/kernel"], expected["conv1"]["kernel"])
-
-    def test_a_damaged_newest_is_refused_and_left_alone(self, folder):
-        DAMAGE["a cut file"](folder / "10")
-        for read in (checkpoints.restore_parameters, checkpoints.newest_digest):
-            with pytest.raises(InputError) as error:
-                read(folder)
-            assert str(error.value).startswith(f"{folder / '10'}: the checkpoint is damaged (state/")
-        assert checkpoints.steps(folder) == [10, 5]
-
-    def test_where_there_is_none_the_folder_is_named(self, tmp_path):
-        with pytest.raises(InputError) as error:
-            checkpoints.restore_parameters(tmp_path / "checkpoint")
-        assert str(error.value).startswith(f"{tmp_path / 'checkpoint'}: there is no checkpoint")
-
-    def test_a_digest_tells_checkpoints_apart(self, folder):
-        newest = checkpoints.newest_digest(folder)
-        assert newest == checkpoints.newest_digest(folder)
-        shutil.rmtree(folder / "10")
-        assert checkpoints.newest_digest(folder) != newest

@@ -23,9 +23,11 @@ from sqzx.data.splits import load_splits_of
 from sqzx.data.store import Arrays, load_arrays, write_set
 from sqzx.errors import ArchitectureError, InputError, Interrupted, NonFiniteError
 from sqzx.evaluation import score
-from sqzx.network import functional
+from sqzx.model import Model, model_digest, read_model, write_model
+from sqzx.network import functional, initial_parameters
 from sqzx.optimizer import make_optimizer, schedule
-from sqzx.training import TrainState, compile_programs, load_parameters, train
+from sqzx.preprocessing import unit
+from sqzx.training import TrainState, compile_programs, load_parameters, preprocessing_of, train
 from sqzx.trial import Status, TrialFolder
 
 
@@ -99,6 +101,7 @@ class TestAFinishedTrial:
             "metrics.jsonl",
             "result.json",
             "predictions.npz",
+            "model.safetensors",
             "checkpoint",
         }
 
@@ -178,7 +181,7 @@ def programs_text(config):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "jit", recording)
-        compile_programs(config, apply, optimizer, splits, state, 20, 10)
+        compile_programs(config, apply, optimizer, splits, preprocessing_of(splits), state, 20, 10)
     assert len(texts) == 2
     return "\n".join(texts)
 
@@ -333,10 +336,12 @@ class TestNonFinite:
 def dead_trial(path, config):
     """A finished trial whose conv10 has a bias of -10, so that a ReLU after it leaves only zeros."""
     folder = TrialFolder(path)
-    _, parameters = functional(config.model, (8, 8, 1), config.seed)
+    parameters = initial_parameters(config.model, (8, 8, 1), config.seed)
     parameters["conv10"]["bias"] -= 10
     folder.write_config(config)
-    checkpoints.save(folder.checkpoints, 10, TrainState(parameters, ()), {})
+    plain = unit((8, 8, 1))
+    dead = Model(config=config.model, parameters=parameters, preprocessing=plain, source="by hand")
+    write_model(folder.model_file, dead)
     folder.write_status(Status(status="done"))
     return path
 
@@ -365,8 +370,7 @@ class TestInitFrom:
     def test_it_starts_from_those_parameters(self, done, tiny, tmp_path, fast_compilation):
         still = tiny(train_learning_rate=1e-12, seed=5)
         folder = run(still, tmp_path, init_from=done.path)
-        theirs = checkpoints.restore_parameters(done.checkpoints)
-        ours = checkpoints.restore_parameters(folder.checkpoints)
+        theirs, ours = (checkpoints.by_path(read_model(x.path).parameters) for x in (done, folder))
         for name in theirs:
             np.testing.assert_allclose(ours[name], theirs[name], atol=1e-9)
         assert folder.read_result()["test_top1"] == done.read_result()["test_top1"]
@@ -395,8 +399,10 @@ class TestInitFrom:
 
     def test_a_damaged_trial_is_refused(self, done, tiny, tmp_path):
         copy = TrialFolder(shutil.copytree(done.path, tmp_path / "copy"))
-        (copy.checkpoints / "10" / "MANIFEST.json").unlink()
-        with pytest.raises(InputError, match="the checkpoint is damaged"):
+        content = bytearray(copy.model_file.read_bytes())
+        content[-5] ^= 1
+        copy.model_file.write_bytes(content)
+        with pytest.raises(InputError, match="damaged: its parameters are not as they were written"):
             run(tiny(), tmp_path / "new", init_from=copy.path)
 
     def test_a_folder_remembers_what_it_began_from(self, done, tiny, tmp_path):
@@ -404,7 +410,7 @@ class TestInitFrom:
         status = attempt(
             tiny(), folder, started=0, init_from=done.path, should_stop=stop_after(2), say=silent
         )
-        assert status.init_from == checkpoints.newest_digest(done.checkpoints)
+        assert status.init_from == model_digest(done.path)
         with pytest.raises(InputError, match=r"began from sha256:.*not from fresh parameters"):
             attempt(tiny(), folder, started=0, say=silent)
         # What the parameters are tells them, not where they lie.
@@ -427,7 +433,7 @@ def test_the_programs_refuse_images_of_another_shape(tiny):
     apply, parameters = functional(config.model, (8, 8, 1), 0)
     optimizer = make_optimizer(config.train, 10)
     state = TrainState(parameters, jax.tree.map(np.asarray, optimizer.init(parameters)))
-    programs = compile_programs(config, apply, optimizer, splits, state, 20, 10)
+    programs = compile_programs(config, apply, optimizer, splits, preprocessing_of(splits), state, 20, 10)
     assert programs.evaluation_batch == 145
     assert programs.predict(parameters, splits.validation.images).shape == (145, 10)
     with pytest.raises(TypeError, match="types for which this computation was compiled"):
@@ -511,7 +517,7 @@ def bases(tiny, tmp_path_factory):
 
 
 def parameters_after(config, path):
-    return checkpoints.restore_parameters(run(config, path).checkpoints)
+    return checkpoints.by_path(read_model(run(config, path).path).parameters)
 
 
 class TestEveryFieldMatters:

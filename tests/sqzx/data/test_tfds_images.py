@@ -6,7 +6,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from sqzx.data import tfds_images as room
-from sqzx.data.tfds_images import check_size, choose_splits, fit, image_and_label, prepare_builder, read_split
+from sqzx.data.tfds_images import check_size, choose_splits, image_and_label, prepare_builder, read_split
 from sqzx.errors import InputError, MissingDataError
 
 with tfds.core.registered.skip_registration():
@@ -193,23 +193,3 @@ def test_blocks_of_examples_come_in_order(monkeypatch):
 def test_an_empty_split_is_refused():
     with pytest.raises(InputError, match="a split without images"):
         read_split(Source(), channels=1)
-
-
-@pytest.mark.parametrize("shape", [(28, 40), (40, 28), (7, 9), (1, 1), (16, 16)])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [(16, 16), (8, 12)])
-def test_any_image_fits_any_size(shape, channels, size):
-    fitted = fit(np.full((*shape, channels), 7, np.uint8), size)
-    assert fitted.shape == (*size, channels)
-    assert np.all(fitted == 7)
-
-
-def test_the_centre_is_kept():
-    image = np.zeros((4, 12, 1), np.uint8)
-    image[:, 4:8] = 200
-    assert np.all(fit(image, (4, 4)) == 200)
-
-
-def test_an_image_that_has_the_size_is_untouched():
-    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    assert np.array_equal(fit(image, (5, 7)), image)

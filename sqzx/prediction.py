@@ -1,0 +1,152 @@
+"""What a model says of images, and how often it is right."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from sqzx.counting import count
+from sqzx.data.info import dataset_info
+from sqzx.data.store import load_arrays
+from sqzx.errors import InputError, NonFiniteError
+from sqzx.evaluation import Scores, logits_of, score
+from sqzx.importing import npy_header
+from sqzx.model import Model
+from sqzx.network import pure
+from sqzx.preprocessing import read_for
+
+BATCH = 16
+
+
+class Guess(NamedTuple):
+    """One class and how sure the model is of it: the softmax of its logits."""
+
+    number: int
+    name: str
+    probability: float
+    logit: float
+
+
+class Answer(NamedTuple):
+    """The likeliest classes of one image, the likeliest first. `source` is the file; `index` of an array."""
+
+    source: str
+    index: int | None
+    guesses: tuple[Guess, ...]
+
+
+def predict(model: Model, inputs: list[Path]) -> tuple[np.ndarray, list[tuple[str, int | None]]]:
+    """Return the logits (n, classes) of all inputs in order, and where each row came from.
+
+    An input is an image file, or a `.npy` of float32 (n, height, width, channels) that is preprocessed
+    already. All are read before the network is compiled. Raises `InputError` for what is neither.
+    """
+    arrays, origins = [], []
+    for path in inputs:
+        if path.suffix == ".npy":
+            array = _preprocessed(model, path)
+            origins += [(str(path), index) for index in range(len(array))]
+        else:
+            array = read_for(model.preprocessing, path)[None]
+            origins.append((str(path), None))
+        arrays.append(array)
+    logits = np.concatenate([_logits(model, group) for group in _grouped(arrays)])
+    return logits, origins
+
+
+def answers(
+    model: Model, logits: np.ndarray, origins: list[tuple[str, int | None]], top: int
+) -> list[Answer]:
+    """Return the `top` likeliest classes of each row of logits."""
+    found = []
+    for (source, index), row in zip(origins, logits.astype(np.float64), strict=True):
+        probabilities = np.exp(row - row.max())
+        probabilities /= probabilities.sum()
+        best = np.argsort(-row, kind="stable")[:top]
+        guesses = (Guess(int(n), model.class_name(n), float(probabilities[n]), float(row[n])) for n in best)
+        found.append(Answer(source, index, tuple(guesses)))
+    return found
+
+
+def print_answers(answers: list[Answer]) -> None:
+    """Print a block an image: the likeliest classes with their probabilities."""
+    for answer in answers:
+        print(answer.source if answer.index is None else f"{answer.source}[{answer.index}]")
+        for guess in answer.guesses:
+            print(f"  {100 * guess.probability:5.1f} %  {guess.name}")
+
+
+def evaluate(model: Model, data: str | None = None) -> tuple[Scores, int, str]:
+    """Return the scores on a set's test images, their number, and the set's name.
+
+    `data` is the model's own set by default. `InputError` where its images or classes are not the model's.
+    """
+    name = data or model.data
+    if name is None:
+        raise InputError("--data: this model doesn't say what it was trained on; name a prepared data set")
+    info = dataset_info(name)
+    needed = model.preprocessing.image_shape
+    if tuple(info.image_shape) != needed:
+        shapes = ("x".join(map(str, shape)) for shape in (info.image_shape, needed))
+        raise InputError("--data {}: has images of {}, the model takes {}".format(name, *shapes))
+    if info.num_classes != model.config.num_classes:
+        raise InputError(
+            f"--data {name}: has {info.num_classes} classes, the model {model.config.num_classes}"
+        )
+    _, arrays = load_arrays(name)
+    return score(_logits(model, arrays.test_images), arrays.test_labels), len(arrays.test_labels), name
+
+
+def _grouped(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Put images of one type and shape that follow each other together, so that they share a program."""
+    groups: list[list[np.ndarray]] = []
+    for array in arrays:
+        if groups and array.dtype == np.uint8 and groups[-1][0].dtype == np.uint8:
+            groups[-1].append(array)
+        else:
+            groups.append([array])
+    return [np.concatenate(group) if len(group) > 1 else group[0] for group in groups]
+
+
+def _logits(model: Model, images: np.ndarray) -> np.ndarray:
+    """Return the logits of uint8 images, which are preprocessed, or of float32, which are."""
+    batch = min(BATCH, len(images))
+    run = _predictor(model, images.shape[1:], images.dtype == np.uint8)
+    logits = logits_of(run, images, batch)
+    if not np.isfinite(logits).all():
+        raise NonFiniteError("the logits are not finite")
+    return logits
+
+
+def _predictor(model: Model, shape: tuple[int, ...], raw: bool) -> Callable[[np.ndarray], np.ndarray]:
+    apply = pure(model.config, shape)
+    prepare = model.preprocessing.normalise if raw else lambda images: images
+    run = jax.jit(lambda parameters, images: apply(parameters, prepare(images)))
+    parameters = jax.device_put(model.parameters)
+    return lambda images: run(parameters, images)
+
+
+def _preprocessed(model: Model, path: Path) -> np.ndarray:
+    """Open an array of preprocessed images without reading it whole."""
+    where = str(path)
+    try:
+        with path.open("rb") as file:
+            shape, dtype = npy_header(file, path.stat().st_size, where)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    channels = model.preprocessing.image_shape[2]
+    if len(shape) != 4 or shape[3] != channels or not shape[0]:
+        raise InputError(f"{path}: needs images x height x width x {channels}, found {shape}")
+    if dtype != np.float32:
+        raise InputError(f"{path}: needs float32, preprocessed, found {dtype}")
+    expected = count(model.config, shape[1:])  # refuses maps that shrink to nothing
+    if expected.params != count(model.config, model.preprocessing.image_shape).params:
+        size = "x".join(map(str, model.preprocessing.size))
+        raise InputError(f"{path}: this network takes {size} images alone, found {shape[1]}x{shape[2]}")
+    images = np.load(path, mmap_mode="r", allow_pickle=False)
+    for start in range(0, len(images), BATCH):
+        if not np.isfinite(images[start : start + BATCH]).all():
+            raise InputError(f"{path}: images {start} to {start + BATCH - 1} hold values that are not finite")
+    return images
