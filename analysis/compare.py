@@ -18,6 +18,7 @@ from analysis.statistics import Difference, Estimate, mean_difference, mean_inte
 from analysis.table import ACCURACIES, left_out, scored, tidy
 from sqzx.config import parse_assignment
 from sqzx.counting import count
+from sqzx.describing import ModuleRow, module_rows
 from sqzx.errors import InputError
 from sqzx.trial import TrialFolder
 from sweeps.identity import config_id
@@ -61,18 +62,6 @@ class KeyRow(NamedTuple):
     b: Any
 
 
-class ModuleRow(NamedTuple):
-    """A module of either network; what a side lacks is None."""
-
-    name: str
-    shape_a: tuple[int, ...] | None
-    shape_b: tuple[int, ...] | None
-    params_a: int | None
-    params_b: int | None
-    macs_a: int | None
-    macs_b: int | None
-
-
 class MetricRow(NamedTuple):
     """A metric: each seed's value and the mean of both sides, and the difference b - a."""
 
@@ -98,8 +87,9 @@ def compare(out: Path, a: str, b: str) -> Comparison:
     """Compare two sides of the study in `out`; a text that names none or several is an `InputError`."""
     planned = plan_folder(out).trials
     first, second = (_side(out, planned, text) for text in (a, b))
+    networks = (side.trials[0].network for side in (first, second))
     return Comparison(
-        first, second, _key_rows(first, second), _module_rows(first, second), _metric_rows(first, second)
+        first, second, _key_rows(first, second), module_rows(*networks), _metric_rows(first, second)
     )
 
 
@@ -208,34 +198,6 @@ def _key_rows(a: Side, b: Side) -> tuple[KeyRow, ...]:
         del keys["seed"]  # a configuration has all its seeds
     rows = (KeyRow(key, of_a.get(key), of_b.get(key)) for key in keys)
     return tuple(row for row in rows if row.a != row.b)
-
-
-def _module_rows(a: Side, b: Side) -> tuple[ModuleRow, ...]:
-    of_a, of_b = ({m.name: m for m in side.trials[0].network.modules} for side in (a, b))
-    rows = []
-    for name in _merged(list(of_a), list(of_b)):
-        ma, mb = of_a.get(name), of_b.get(name)
-        rows.append(
-            ModuleRow(
-                name,
-                ma and ma.output_shape,
-                mb and mb.output_shape,
-                ma and ma.params,
-                mb and mb.params,
-                ma and ma.macs,
-                mb and mb.macs,
-            )
-        )
-    return tuple(rows)
-
-
-def _merged(a: list[str], b: list[str]) -> list[str]:
-    """Return the names of both in running order: what only b has comes after what precedes it in b."""
-    merged = list(a)
-    for previous, name in zip([None, *b], b, strict=False):
-        if name not in merged:
-            merged.insert(merged.index(previous) + 1 if previous else 0, name)
-    return merged
 
 
 def _metric_rows(a: Side, b: Side) -> tuple[MetricRow, ...]:

@@ -8,6 +8,7 @@ from analysis.compare import METRICS, Comparison, MetricRow, Side
 from analysis.statistics import Estimate
 from analysis.table import ACCURACIES
 from analysis.wording import count_text, percent, percent_interval, points
+from sqzx.describing import side_by_side
 from sweeps.plan import shown
 
 
@@ -20,7 +21,9 @@ def render(comparison: Comparison, console: Console) -> None:
     console.print()
     console.print(_keys(comparison) if comparison.keys else Text("The configurations are equal."))
     console.print()
-    console.print(_modules(comparison))
+    modules = side_by_side(*(side.trials[0].network for side in (comparison.a, comparison.b)))
+    modules.title, modules.title_justify, modules.title_style = "Modules", "left", "bold"
+    console.print(modules)
     console.print()
     if not comparison.metrics:
         console.print(Text("No trial of either side has finished: nothing to compare in accuracy."))
@@ -41,26 +44,6 @@ def _keys(comparison: Comparison) -> Table:
     return table
 
 
-def _modules(comparison: Comparison) -> Table:
-    table = _table("Modules", "module")
-    for column in ("output A", "output B", "params A", "params B", "B / A", "MACs A", "MACs B", "B / A"):
-        table.add_column(column, justify="right")
-    for row in comparison.modules:
-        differs = (row.shape_a, row.params_a, row.macs_a) != (row.shape_b, row.params_b, row.macs_b)
-        table.add_row(
-            row.name,
-            _shape(row.shape_a),
-            _shape(row.shape_b),
-            *_pair(row.params_a, row.params_b),
-            *_pair(row.macs_a, row.macs_b),
-            style=None if differs else "dim",
-        )
-    table.add_section()
-    a, b = comparison.a.trials[0].network, comparison.b.trials[0].network
-    table.add_row("total", "", "", *_pair(a.params, b.params), *_pair(a.macs, b.macs), style="bold")
-    return table
-
-
 def _metrics(comparison: Comparison) -> Table:
     table = _table("Metrics", "metric", "", "mean", "interval", "n", "by seed")
     for row in comparison.metrics:
@@ -77,16 +60,6 @@ def _table(title: str, *columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
-
-
-def _shape(shape: tuple[int, ...] | None) -> str:
-    return "x".join(map(str, shape)) if shape else "-"
-
-
-def _pair(a: int | None, b: int | None) -> tuple[str, str, str]:
-    ratio = f"{b / a:.2f}" if a and b is not None else ""
-    first, second = ("-" if n is None else f"{n:,}" for n in (a, b))
-    return first, second, ratio
 
 
 def _number(metric: str, value: float) -> str:

@@ -96,15 +96,19 @@ def describe(
     set_: Set = (),
     input_size: InputSize = None,
     channels: Annotated[int | None, Parameter(help="Channels of the images.")] = None,
+    compare: Annotated[str | None, Parameter(help="A preset to show beside it.")] = None,
+    measure: Annotated[
+        bool, Parameter(negative="", help="Time one image on this device, too: median and quartiles.")
+    ] = False,
     json_: AsJson = False,
 ) -> None:
     """Print a network's layers and totals, counted by shape alone.
 
     Without data.name the images are 227x227x3 of 1000 classes, as in the paper.
     """
-    from sqzx.config import resolve, resolve_model
+    from sqzx.config import read_setting, resolve, resolve_model
     from sqzx.counting import count
-    from sqzx.describing import description, print_description
+    from sqzx.describing import description, print_description, print_side_by_side
 
     settings = _settings(config, preset, set_)
     where = str(config or "describe")
@@ -113,11 +117,32 @@ def describe(
         model, shape = trial.model, trial.data.image_shape
     else:
         model, shape = resolve_model(settings, where), (227, 227, 3)
-    network = count(model, _image_shape(shape, input_size, channels))
+    networks = {"this network": model}
+    if compare is not None:
+        other = read_setting("model.preset", compare, "--compare")
+        networks[other] = resolve_model(
+            {"model.preset": other, "model.num_classes": model.num_classes}, "--compare"
+        )
+    shape = _image_shape(shape, input_size, channels)
+    counted = {told: count(config, shape) for told, config in networks.items()}
+    measured = {}
+    if measure:
+        from sqzx import latency
+
+        measured = {told: latency.measure(config, shape) for told, config in networks.items()}
     if json_:
-        _print_json(description(network))
+        this, *others = (
+            description(network) | ({"latency": measured[told]._asdict()} if measure else {})
+            for told, network in counted.items()
+        )
+        _print_json(this | ({"compare": {"preset": compare, **others[0]}} if others else {}))
+        return
+    if compare is None:
+        print_description(counted["this network"])
     else:
-        print_description(network)
+        print_side_by_side(counted)
+    for told, found in measured.items():
+        print(found.told() if compare is None else f"{told}: {found.told()}")
 
 
 @app.command

@@ -41,6 +41,65 @@ class TestDescribe:
         assert json.loads(text)["params"] == 47_258
         assert json.loads(text)["input_shape"] == [28, 28, 1]
 
+    def test_totals_have_the_size_as_the_paper_labels_it(self, sqzx):
+        last_lines = sqzx("describe")[1].splitlines()[-2:]
+        assert last_lines == [
+            "1,248,424 parameters, 4,993,696 bytes as float32 "
+            "(4.76 MiB; rounded up as in the paper's figures, 4.8MB)",
+            "861,339,936 MACs, 1,722,679,872 FLOPs, peak activations 1,473,216",
+        ]
+
+    def test_columns_are_aligned(self, sqzx):
+        """Every row of the table is as wide as its heading, and numbers end where their heading ends."""
+        for preset in ("squeezenet_v1_0", "alexnet"):
+            lines = sqzx("describe", "--preset", preset)[1].splitlines()
+            heading, *rows = lines[1:-2]
+            assert {len(row) for row in rows} == {len(heading)}
+            end = heading.index("parameters") + len("parameters")
+            total = next(row for row in rows if row.startswith(" total"))
+            assert total[:end].split()[-1].replace(",", "").isdecimal()
+            assert total[end] == " "
+
+    def test_each_layer_has_its_share(self, sqzx):
+        text = sqzx("describe", "--preset", "alexnet")[1]
+        fc6 = next(line for line in text.splitlines() if line.startswith(" fc6"))
+        assert fc6.split() == [
+            "fc6",
+            "1x1x4096",
+            "dense",
+            "37,752,832",
+            "61.9",
+            "151,011,328",
+            "37,748,736",
+            "5.2",
+        ]
+        assert "5x5/1, 2 groups" in text
+        assert "s1x1" not in text
+
+    def test_beside_a_preset(self, sqzx):
+        arguments = ("describe", "--set", "model.squeeze_ratio=0.25", "--compare", "squeezenet_v1_0")
+        text = sqzx(*arguments)[1]
+        assert "A  this network: 1,967,080 parameters, 7,868,320 bytes (7.6MB)" in text
+        assert "B  squeezenet_v1_0: 1,248,424 parameters, 4,993,696 bytes (4.8MB)" in text
+        total = next(line for line in text.splitlines() if line.startswith(" total"))
+        assert total.split()[1:4] == ["1,967,080", "1,248,424", "0.63"]
+        both = json.loads(sqzx(*arguments, "--json")[1])
+        assert (both["params"], both["compare"]["params"]) == (1_967_080, 1_248_424)
+        assert both["compare"]["preset"] == "squeezenet_v1_0"
+
+    def test_beside_another_family_on_the_same_images_and_classes(self, sqzx):
+        small = ("--preset", "squeezenet_small", "--set", "data.name=digits")
+        both = json.loads(sqzx("describe", *small, "--compare", "alexnet_small", "--json")[1])
+        assert both["compare"]["input_shape"] == both["input_shape"] == [8, 8, 1]
+        assert both["compare"]["layers"][-1]["output_shape"] == [1, 1, 10]
+
+    def test_measured_latency(self, sqzx):
+        arguments = ("describe", "--preset", "squeezenet_small", "--input-size", "8x8", "--measure")
+        found = json.loads(sqzx(*arguments, "--json")[1])["latency"]
+        assert 0 < found["low_ms"] <= found["median_ms"] <= found["high_ms"]
+        assert found["runs"] >= 20
+        assert "latency" in sqzx(*arguments)[1].splitlines()[-1]
+
     def test_input_size_and_channels(self, sqzx):
         text = sqzx("describe", "--input-size", "227x128", "--channels", "1", "--json")[1]
         assert json.loads(text)["input_shape"] == [227, 128, 1]
@@ -58,6 +117,8 @@ class TestDescribe:
             (["--set", "model.squeeze_ratio=0"], "gives fire2's squeeze1x1 a width of 0"),
             (["--input-size", "20x20"], "leaves a map of"),
             (["--input-size", "20"], "needs HEIGHTxWIDTH"),
+            (["--compare", "alexnt"], "--compare: model.preset: 'alexnt' is not possible here; did you mean"),
+            (["--preset", "alexnet", "--set", "model.freq=1"], "model.freq: a network of family alexnet has"),
             (["--channels", "0"], "--channels: needs at least 1"),
             (["--preset", "squeezenet"], "did you mean squeezenet_"),
             (["--config", "no.toml"], "no.toml: no such file"),
