@@ -4,13 +4,16 @@ PYTHON ?= $(or $(shell command -v python3.11 || command -v python3.12 || command
 BIN := .venv/bin
 STUDY := runs/paper_digits
 
+# Any release will do; it is never pinned, since on Linux the usual build brings gigabytes of CUDA.
+TORCH ?= torch
+
 # The sources of the installation; touching either installs anew.
 INSTALLED := .venv/.installed
 
-.PHONY: help install study test lint bench clean
+.PHONY: help install bench-install study test lint bench clean
 
 help:            ## this list
-	@grep -E '^[a-z]+: .*##|^[a-z]+: +##' $(MAKEFILE_LIST) | sed 's/:.*## */	/' | expand -t 12
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+: +##' $(MAKEFILE_LIST) | sed 's/:.*## */	/' | expand -t 16
 
 install: $(INSTALLED)   ## everything but the extras bench and cuda, into .venv
 
@@ -37,9 +40,12 @@ lint: install    ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ty check --python .venv
 
-bench: install   ## speed, side by side with plain Flax and PyTorch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[bench]'
+bench-install: install   ## PyTorch, too: what is raced and what the networks are compared with (TORCH=torch)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[bench]' '$(TORCH)'
+
+bench: bench-install   ## speed, side by side with plain Flax and PyTorch, and 1,000 counts against networks
 	$(BIN)/python -m benchmarks.step
+	$(BIN)/python -m benchmarks.agreement 1000
 
 clean:           ## remove the installation and what tests leave; runs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -9,6 +9,7 @@ from analysis.statistics import Estimate
 from analysis.table import ACCURACIES
 from analysis.wording import count_text, percent, percent_interval, points
 from sqzx.describing import side_by_side
+from sqzx.terminal import print_table
 from sweeps.plan import shown
 
 
@@ -23,7 +24,7 @@ def render(comparison: Comparison, console: Console) -> None:
     console.print()
     modules = side_by_side(*(side.trials[0].network for side in (comparison.a, comparison.b)))
     modules.title, modules.title_justify, modules.title_style = "Modules", "left", "bold"
-    console.print(modules)
+    print_table(modules, console)
     console.print()
     if not comparison.metrics:
         console.print(Text("No trial of either side has finished: nothing to compare in accuracy."))
@@ -39,8 +40,10 @@ def _left_out(side: Side) -> str:
 
 def _keys(comparison: Comparison) -> Table:
     table = _table("Configuration", "key", "A", "B")
-    for row in comparison.keys:
-        table.add_row(Text(row.key), Text(shown(row.a)), Text(shown(row.b)))
+    of_a, of_b = (side.trials[0].config.settings() for side in (comparison.a, comparison.b))
+    for row in comparison.keys:  # a key that the other family hasn't is no key that is none
+        a, b = (shown(x) if row.key in own else "-" for x, own in ((row.a, of_a), (row.b, of_b)))
+        table.add_row(Text(row.key), Text(a), Text(b))
     return table
 
 

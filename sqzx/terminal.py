@@ -14,15 +14,16 @@ def new_table(*columns: str, left: tuple[str, ...]) -> Any:
     return table
 
 
-def print_table(table: Any) -> None:
-    """Print a table at its own width, whatever the terminal's."""
+def print_table(table: Any, console: Any = None) -> None:
+    """Print a table at its own width, whatever the terminal's (or that of the `rich` console given)."""
     from rich.console import Console
 
-    console = Console()
-    console.width = max(
-        console.width, console.measure(table, options=console.options.update(width=1000)).maximum
-    )
+    console = console or Console()
+    terminal = console.width
+    needed = console.measure(table, options=console.options.update(width=1000)).maximum
+    console.width = max(terminal, needed)
     console.print(table)
+    console.width = terminal
 
 
 def duration(seconds: float | None) -> str:

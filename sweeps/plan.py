@@ -190,11 +190,11 @@ def trial_folder(out: Path, trial: str) -> TrialFolder:
 
 
 def shown(value: Any) -> str:
-    """Return a value as it is spelled in names and tables: 0.5, 1,4,8, true, none."""
+    """Return a value as it is spelled in names and tables: 0.5, 1,4,8, true, none; an empty list is []."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ",".join(map(shown, value))
+        return ",".join(map(shown, value)) or "[]"
     return "none" if value is None else str(value)
 
 
