@@ -71,7 +71,7 @@ class SqueezeNetConfig:
     activation: Literal["relu", "elu"] = "relu"
     squeeze_activation: Literal["same", "none"] = "same"
     init: Literal["xavier", "kaiming"] = "xavier"
-    num_classes: int = ranged(1000, low=2)
+    num_classes: int = ranged(1000, low=2, high=1_000_000)
 
     def __post_init__(self) -> None:
         """Put `pool_after` in order (any order is the same network) and refuse what no data could run."""
@@ -144,7 +144,7 @@ class AlexNetConfig:
     dropout_rate: float = ranged(0.5, low=0, high=0.999)
     activation: Literal["relu", "elu"] = "relu"
     init: Literal["gaussian", "xavier", "kaiming"] = "gaussian"
-    num_classes: int = ranged(1000, low=2)
+    num_classes: int = ranged(1000, low=2, high=1_000_000)
 
     def __post_init__(self) -> None:
         """Put the layer numbers in order and refuse what no data could run."""

@@ -281,14 +281,15 @@ def import_(
     Names may be torchvision's (features.3.squeeze.weight) or those of the authors' Caffe files
     (fire2/squeeze1x1).
     """
+    from sqzx.config import read_setting
     from sqzx.counting import count
     from sqzx.files import holds_files
     from sqzx.importing import PREPROCESSING, import_model
     from sqzx.model import write_model
     from sqzx.trial import TrialFolder
 
-    if num_classes is not None and num_classes < 2:
-        raise InputError(f"--num-classes: needs at least 2, found {num_classes}")
+    if num_classes is not None:
+        read_setting("model.num_classes", num_classes, "--num-classes")
     if preprocessing is not None and preprocessing not in PREPROCESSING:
         raise InputError(f"--preprocessing {preprocessing}: is one of {', '.join(PREPROCESSING)}")
     if holds_files(out):

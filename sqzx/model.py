@@ -9,20 +9,20 @@ read it, and in its metadata, under "sqzx", a JSON text:
     class_names     by number, or empty where nobody knows them
     source          where the parameters came from, in one line
     data            the data set that it was trained on, or null
-    sha256          of the parameters
+    sha256          of the parameters and of all the above
 
 The file depends on its content alone: equal models are equal files.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from sqzx import layouts
@@ -32,12 +32,11 @@ from sqzx.errors import InputError
 from sqzx.files import write_whole
 from sqzx.preprocessing import Preprocessing
 from sqzx.schema import from_tree
+from sqzx.tensor_files import load_safetensors, open_safetensors
 from sqzx.trial import TrialFolder
 
 VERSION = 1
 METADATA = "sqzx"
-LARGEST_HEADER = 2**22
-"""Bytes of names, shapes and metadata; those of AlexNet with 1000 named classes are 20 thousand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +66,8 @@ def write_model(path: Path, model: Model) -> None:
         "class_names": model.class_names,
         "source": model.source,
         "data": model.data,
-        "sha256": digest(tensors),
     }
+    told["sha256"] = _seal(told, tensors)
     # One entry: the library writes several in any order.
     text = json.dumps(told, ensure_ascii=False, allow_nan=False)
     write_whole(path, lambda file: file.write(save(tensors, {METADATA: text})))
@@ -93,25 +92,34 @@ def read_model(path: Path) -> Model:
 def _read(file: Path, shapes: Mapping[str, tuple[int, ...]], text: str) -> Model:
     try:
         told = json.loads(text)
+        if not isinstance(told, dict):
+            raise ValueError("no table")
+        sealed = {key: value for key, value in told.items() if key != "sha256"}
         version, said = told.pop("version"), told.pop("sha256")
         config_tree, preprocessing_tree = told.pop("model"), told.pop("preprocessing")
         class_names, source, data = (told.pop(key) for key in ("class_names", "source", "data"))
-    except (ValueError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         raise InputError(f"{file}: damaged: its metadata is not readable ({error})") from None
     check_version(version, VERSION, str(file))
-    config = resolve_model(read_tree({"model": config_tree}, str(file)), str(file))
-    preprocessing = from_tree(Preprocessing, preprocessing_tree, f"{file}: preprocessing")
+    settings = read_tree({"model": config_tree}, str(file))
+    config = resolve_model(settings, str(file))
+    if settings.keys() != {f"model.{key}" for key in asdict(config)}:
+        raise InputError(f"{file}: damaged: it doesn't say each key of its network")
+    try:
+        preprocessing = from_tree(Preprocessing, preprocessing_tree, "preprocessing")
+        slots = layouts.slots(config, preprocessing.image_shape, "torchvision")
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
     texts = (source, *class_names) if isinstance(class_names, list) else (None,)
-    if told or not all(isinstance(x, str) for x in texts) or not isinstance(data, str | None):
+    if told or not all(map(_is_text, texts)) or not (data is None or _is_text(data)):
         raise InputError(f"{file}: damaged: its metadata has other keys or values than expected")
     if len(class_names) not in (0, config.num_classes):
         raise InputError(f"{file}: {len(class_names)} class names for {config.num_classes} classes")
-    slots = layouts.slots(config, preprocessing.image_shape, "torchvision")
     if {name: slot.shape for name, slot in slots.items()} != shapes:
         raise InputError(f"{file}: damaged: its tensors are not those of its network")
     tensors = load_safetensors(file, list(slots))
-    if digest(tensors) != said:
-        raise InputError(f"{file}: damaged: its parameters are not as they were written")
+    if _seal(sealed, tensors) != said:
+        raise InputError(f"{file}: damaged: it is not as it was written")
     return Model(
         config=config,
         parameters=layouts.parameters(tensors, slots),
@@ -129,6 +137,17 @@ def model_digest(path: Path) -> str:
     return f"sha256:{digest(layouts.tensors(model.parameters, slots))[:16]}"
 
 
+def _is_text(value: Any) -> bool:
+    """Whether a value of JSON is a text that can be printed and written; halves of surrogate pairs can't."""
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
+
+
+def _seal(told: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
+    """Return the SHA-256 of a model: of its tensors, and of what it says of itself in one spelling."""
+    text = json.dumps(told, sort_keys=True)  # ASCII, whatever the names
+    return hashlib.sha256(f"{digest(tensors)}\n{text}".encode()).hexdigest()
+
+
 def digest(tensors: Mapping[str, np.ndarray]) -> str:
     """Return the SHA-256 of tensors, their names, types and shapes."""
     told = hashlib.sha256()
@@ -137,32 +156,6 @@ def digest(tensors: Mapping[str, np.ndarray]) -> str:
         told.update(f"{name} {tensor.dtype.str} {tensor.shape}\n".encode())
         told.update(np.ascontiguousarray(tensor).tobytes())
     return told.hexdigest()
-
-
-def open_safetensors(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Return the shapes by name and the metadata of a safetensors file, without reading a tensor."""
-    try:
-        with path.open("rb") as file:
-            header = int.from_bytes(file.read(8), "little")
-        # Asked before the library does: a header of 100 MB is many times that in memory.
-        if header > min(LARGEST_HEADER, path.stat().st_size):
-            raise InputError(f"{path}: its header would have {header:,} bytes; damaged, or no safetensors")
-        with safe_open(path, framework="numpy") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            return shapes, file.metadata() or {}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: not readable as safetensors ({error})") from None
-
-
-def load_safetensors(path: Path, names: list[str]) -> dict[str, np.ndarray]:
-    """Return some tensors of a safetensors file."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in names}
-    except (OSError, SafetensorError, TypeError) as error:
-        raise InputError(f"{path}: not readable as safetensors ({error})") from None
 
 
 def _why_no_model(folder: TrialFolder) -> str | None:

@@ -7,15 +7,15 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from sqzx.counting import count
+from sqzx.counting import parametric_layers
 from sqzx.data.info import dataset_info
 from sqzx.data.store import load_arrays
-from sqzx.errors import InputError, NonFiniteError
+from sqzx.errors import ArchitectureError, InputError, NonFiniteError
 from sqzx.evaluation import Scores, logits_of, score
-from sqzx.importing import npy_header
 from sqzx.model import Model
 from sqzx.network import pure
 from sqzx.preprocessing import read_for
+from sqzx.tensor_files import npy_header
 
 BATCH = 16
 
@@ -136,17 +136,26 @@ def _preprocessed(model: Model, path: Path) -> np.ndarray:
             shape, dtype = npy_header(file, path.stat().st_size, where)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: can't be opened ({error.strerror})") from None
     channels = model.preprocessing.image_shape[2]
     if len(shape) != 4 or shape[3] != channels or not shape[0]:
         raise InputError(f"{path}: needs images x height x width x {channels}, found {shape}")
     if dtype != np.float32:
         raise InputError(f"{path}: needs float32, preprocessed, found {dtype}")
-    expected = count(model.config, shape[1:])  # refuses maps that shrink to nothing
-    if expected.params != count(model.config, model.preprocessing.image_shape).params:
+    try:
+        found, needed = (
+            [layer.kernel_shape for layer in parametric_layers(model.config, size)]
+            for size in (shape[1:], model.preprocessing.image_shape)
+        )
+    except ArchitectureError as error:  # maps that shrink to nothing
+        raise InputError(f"{path}: {error}") from None
+    if found != needed:
         size = "x".join(map(str, model.preprocessing.size))
         raise InputError(f"{path}: this network takes {size} images alone, found {shape[1]}x{shape[2]}")
     images = np.load(path, mmap_mode="r", allow_pickle=False)
     for start in range(0, len(images), BATCH):
         if not np.isfinite(images[start : start + BATCH]).all():
-            raise InputError(f"{path}: images {start} to {start + BATCH - 1} hold values that are not finite")
+            last = min(start + BATCH, len(images)) - 1
+            raise InputError(f"{path}: images {start} to {last} hold values that are not finite")
     return images

@@ -402,7 +402,7 @@ class TestInitFrom:
         content = bytearray(copy.model_file.read_bytes())
         content[-5] ^= 1
         copy.model_file.write_bytes(content)
-        with pytest.raises(InputError, match="damaged: its parameters are not as they were written"):
+        with pytest.raises(InputError, match="damaged: it is not as it was written"):
             run(tiny(), tmp_path / "new", init_from=copy.path)
 
     def test_a_folder_remembers_what_it_began_from(self, done, tiny, tmp_path):
