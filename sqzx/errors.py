@@ -2,9 +2,15 @@
 
 
 class SqzxError(Exception):
-    """Something went wrong that one line explains; the command line prints it and exits."""
+    """Something went wrong that one line explains; the command line prints it and exits.
+
+    A message may quote a file or another program: what can't be printed in it is replaced.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str):
+        super().__init__("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in message))
 
 
 class InputError(SqzxError):

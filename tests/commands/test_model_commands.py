@@ -140,7 +140,7 @@ class TestImport:
 
     def test_wrong_options(self, sqzx, foreign, imported, tmp_path):
         file, out = foreign[0], tmp_path / "model"
-        assert "--num-classes: needs at least 2" in refused(
+        assert "--num-classes: model.num_classes: needs 2 to 1000000, found 1" in refused(
             sqzx, "import", file, "--num-classes=1", "--out", out
         )
         assert "caffe, torchvision, unit" in refused(sqzx, "import", file, "--preprocessing=x", "--out", out)
