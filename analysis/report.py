@@ -23,7 +23,8 @@ from analysis.summary import summary
 from analysis.table import ACCURACIES, records, study_table
 from analysis.wording import count_text, percent, percent_interval, seconds_text, size_text
 from sqzx.files import write_text
-from sweeps.plan import Plan, PlannedTrial, plan_folder, shown, trial_folder
+from sqzx.terminal import shown
+from sweeps.plan import Plan, PlannedTrial, plan_folder, trial_folder
 
 METRIC = "test_top1"
 

@@ -9,8 +9,7 @@ from analysis.statistics import Estimate
 from analysis.table import ACCURACIES
 from analysis.wording import count_text, percent, percent_interval, points
 from sqzx.describing import side_by_side
-from sqzx.terminal import print_table
-from sweeps.plan import shown
+from sqzx.terminal import print_table, shown
 
 
 def render(comparison: Comparison, console: Console) -> None:

@@ -98,7 +98,7 @@ def random_alexnet(seed: int) -> tuple[AlexNetConfig, Shape]:
             "conv_features": tuple(2 * n for n in _whole(random, 1, 6, depth)),
             "conv_kernels": _whole(random, 1, 6, depth),
             "conv_paddings": _whole(random, 0, 3, depth),
-            "conv_groups": (1, *_whole(random, 1, 3, depth - 1)),
+            "conv_groups": _whole(random, 1, 3, depth),
             "stem_stride": int(random.integers(1, 4)),
             "lrn_after": tuple(n for n in range(1, depth + 1) if random.random() < 0.4),
             "pool_after": tuple(n for n in range(1, depth + 1) if random.random() < 0.4),

@@ -32,9 +32,10 @@ class SqueezeNetConfig:
 
     The defaults are SqueezeNet v1.0 as its authors' Caffe files have it. On these all sources agree, so they
     are no options: conv1 and the poolings have no border but the one that is asked for (flax would add
-    one), expand1x1 comes before expand3x3 in the channels (another order would be the same network with
-    its filters renamed), an activation follows each convolution before the concatenation, dropout comes
-    after the last Fire module and its bypass. Where sources differ:
+    one), an activation follows each convolution before the concatenation, dropout comes after the last
+    Fire module and its bypass. Neither is the order of the channels, expand1x1 before expand3x3:
+    songhan/SqueezeNet-Generator has them the other way round, which is the same network with its filters
+    renamed. Where sources differ:
 
     - `pool_rounding`: Caffe and torchvision round the size of a pooled map up, the Keras port down.
     - `conv10_padding`: 1 in the authors' v1.0 file (its 15x15 map is why they count 1.72 GFLOP), 0 in
@@ -48,7 +49,8 @@ class SqueezeNetConfig:
     - `init`: "xavier" is Caffe's filler, U(-a, a) with a = sqrt(3 / fan_in), as in the authors' files;
       "kaiming" is torchvision's, U(-a, a) with a = sqrt(6 / fan_in). conv10 is N(0, 0.01) in both.
     - `bypass`: the paper's Figure 2. A module whose input and output widths are equal gets an identity
-      with "simple" and "complex"; "complex" gives every other module a 1x1 convolution with a ReLU.
+      with "simple" and "complex"; "complex" gives every other module a 1x1 convolution with a bias and an
+      activation of its own, as songhan/SqueezeNet-Generator has it (the paper is silent on both).
     """
 
     family: Literal["squeezenet"] = "squeezenet"
@@ -124,11 +126,12 @@ class AlexNetConfig:
       each (he trained on two GPUs); torchvision's have no groups, and other widths.
     - `lrn_after`: the layers with a local response normalisation over 5 channels (alpha 1e-4 divided by 5,
       beta 0.75), after 1 and 2 in Caffe, none in torchvision. Krizhevsky divides alpha by nothing.
-    - `pool_rounding`: as in SqueezeNet; at 227 pixels both give 27, 13 and 6.
+    - `pool_rounding`: Caffe rounds up, torchvision's AlexNet down; at 227 pixels both give 27, 13 and 6.
     - `dropout_rate`: after each hidden fully connected layer, as in Caffe; torchvision has it before them.
     - `init`: "gaussian" is Caffe's, N(0, 0.01), in hidden fully connected layers N(0, 0.005), where
       grouped convolutions and hidden fully connected layers start with biases of 0.1. It needs the width
-      of the original to train. "xavier" and "kaiming" are as in SqueezeNet.
+      of the original to train. "xavier" and "kaiming" are SqueezeNet's two, for smaller networks;
+      torchvision's AlexNet has PyTorch's default, which is neither.
     """
 
     family: Literal["alexnet"] = "alexnet"
@@ -159,9 +162,9 @@ class AlexNetConfig:
                 )
         for key in ("lrn_after", "pool_after"):
             _put_in_order(self, key, depth, "the last convolution is")
-        for number in range(2, depth + 1):
+        for number in range(1, depth + 1):
             groups = self.conv_groups[number - 1]
-            for features in self.conv_features[number - 2 : number]:
+            for features in self.conv_features[max(0, number - 2) : number]:
                 if features % groups:
                     raise ArchitectureError(
                         f"model.conv_groups: conv{number} can't have {groups} groups: "

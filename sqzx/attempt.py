@@ -9,7 +9,7 @@ import socket
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import filelock
 
@@ -17,6 +17,9 @@ from sqzx.config import TrialConfig
 from sqzx.errors import InputError, Interrupted, NonFiniteError, SqzxError
 from sqzx.provenance import provenance
 from sqzx.trial import Status, TrialFolder, now, process_start
+
+if TYPE_CHECKING:
+    from sqzx.model import Model
 
 
 class ClaimedElsewhere(SqzxError):
@@ -57,7 +60,7 @@ def attempt(
     folder: TrialFolder,
     *,
     started: float,
-    init_from: Path | None = None,
+    origin: "Model | None" = None,
     should_stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = print,
 ) -> Status:
@@ -65,7 +68,7 @@ def attempt(
 
     A finished trial is left as it is. `started` is the `time.monotonic()` at which the process began;
     `say` gets the lines of the log, and may fail. Raises `InputError` where the folder holds another
-    configuration, or a trial that began from other parameters than `init_from` has.
+    configuration, or a trial that began from another model than `origin`.
     """
 
     def tell(line: str) -> None:
@@ -74,11 +77,11 @@ def attempt(
 
     with claim(folder):
         before = folder.read_status()
-        origin = _origin(init_from)
+        began = _digest(origin)
         if folder.config_file.exists():
             _check_same(folder, folder.read_config(), config)
-            if before.attempts and before.init_from != origin:
-                old, new = (found or "fresh parameters" for found in (before.init_from, origin))
+            if before.attempts and before.init_from != began:
+                old, new = (found or "fresh parameters" for found in (before.init_from, began))
                 raise InputError(f"{folder.path}: began from {old}, not from {new}; choose another folder")
         if before.status == "done":
             return before
@@ -91,7 +94,7 @@ def attempt(
             process_start=process_start(os.getpid()),
             started_time=now(),
             faults=before.faults,
-            init_from=origin,
+            init_from=began,
             provenance=provenance(),
         )
         folder.write_status(status)
@@ -108,7 +111,7 @@ def attempt(
             train(
                 config,
                 folder,
-                init_from=init_from,
+                origin=origin,
                 should_stop=should_stop,
                 on_fault=on_fault,
                 say=tell,
@@ -131,13 +134,13 @@ def attempt(
         return status
 
 
-def _origin(init_from: Path | None) -> str | None:
-    """Name the parameters that a trial starts from by what they are, wherever they lie."""
-    if init_from is None:
+def _digest(origin: "Model | None") -> str | None:
+    """Name the model that a trial starts from by what it is, wherever it lies."""
+    if origin is None:
         return None
     from sqzx.model import model_digest
 
-    return model_digest(init_from)
+    return model_digest(origin)
 
 
 def _cause(error: Exception) -> str:

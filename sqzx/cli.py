@@ -5,6 +5,7 @@ A command reads its input, calls one function of a room and prints the value tha
 """
 
 import errno
+import io
 import json
 import os
 import sys
@@ -59,6 +60,9 @@ app.command(sweep)
 
 def main() -> None:
     """Run the command line of this process, and exit; a warning is one plain line, too."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that can't show a name shows a question mark
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     warnings.formatwarning = lambda message, *_, **__: f"sqzx: {message}\n"  # ty: ignore[invalid-assignment]
     sys.exit(run(sys.argv[1:]))
 
@@ -176,11 +180,16 @@ def train(
     if holds_files(out) and not folder.config_file.exists():
         raise InputError(f"--out {out}: is not empty and no trial's folder; choose another")
     use_compilation_cache(os.environ, cache_home() / "compiled")
+    origin = None
     if init_from is not None:  # refuse what does not fit before the folder is touched
-        from sqzx.network import functional
-        from sqzx.training import load_parameters
+        from sqzx.model import check_fits, read_model
 
-        load_parameters(init_from, functional(trial.model, trial.data.image_shape, trial.seed)[1])
+        origin = read_model(init_from)
+        try:
+            for line in check_fits(origin, trial.model, trial.data.image_shape):
+                print(f"--init-from {init_from}: {line}")
+        except InputError as error:
+            raise InputError(f"--init-from {init_from}: {error}") from None
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: asked.append(number))
@@ -190,9 +199,7 @@ def train(
         with folder.log_file.open("a", encoding="utf-8") as log:
             log.write(line + "\n")
 
-    status = attempt(
-        trial, folder, started=started, init_from=init_from, should_stop=lambda: bool(asked), say=say
-    )
+    status = attempt(trial, folder, started=started, origin=origin, should_stop=lambda: bool(asked), say=say)
     if (result := folder.read_result()) and status.status == "done":
         print(
             f"test top-1 {result['test_top1']:.4f}, {result['params']:,} parameters; see {folder.result_file}"
@@ -249,9 +256,11 @@ def evaluate(
 ) -> None:
     """Print how often a model is right on the test images of a data set."""
     from sqzx.model import read_model
+
+    found = read_model(model)
     from sqzx.prediction import evaluate
 
-    scores, images, name = evaluate(read_model(model), data)
+    scores, images, name = evaluate(found, data)
     if json_:
         _print_json({"data": name, "images": images, **scores.named("test")})
     else:

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from sqzx.architectures import FAMILIES, MODEL_PRESETS, ModelConfig, SqueezeNetConfig
 from sqzx.data.info import dataset_info
@@ -106,7 +106,9 @@ def _any_of(*schemas: dict[str, Key]) -> dict[str, Key]:
     """Return the keys of all schemas; one that several have accepts what any of them does."""
     merged: dict[str, Key] = {}
     for name, key in (pair for schema in schemas for pair in schema.items()):
-        if name in merged and merged[name] != key:  # only words differ: a family's name, its inits
+        if name in merged and merged[name] != key:
+            # Only words may differ (a family's name, its inits): a range has no union.
+            assert get_origin(merged[name].annotation) is get_origin(key.annotation) is Literal, name
             words = (*get_args(merged[name].annotation), *get_args(key.annotation))
             key = Key(name, Literal[tuple(dict.fromkeys(words))], {})  # type: ignore
         merged[name] = key

@@ -116,13 +116,14 @@ def pooled_size(size: int, rounding: Literal["ceil", "floor"]) -> int:
 def size_label(size: int) -> str:
     """Return a size in bytes as the paper writes it: MiB *rounded up* to two digits, but called MB.
 
-    That is how `ls -lh` writes sizes. It gives 13 of the 14 labels of Figure 3; the odd one, pct_3x3 =
-    0.375, is 11.11 MiB and printed as 11MB. Sizes under 1 MiB are in KiB by the same rule, called KB.
+    That is how `ls -lh` writes sizes (from 100 on, three digits). It gives 13 of the 14 labels of Figure
+    3; the odd one, pct_3x3 = 0.375, is 11.11 MiB and printed as 11MB. What is not 1 MiB even when rounded
+    up is in KiB by the same rule, called KB.
 
     >>> size_label(4 * 1_248_424)
     '4.8MB'
     """
-    unit, name = (2**20, "MB") if size >= 2**20 else (2**10, "KB")
+    unit, name = (2**20, "MB") if size > 1023 * 2**10 else (2**10, "KB")
     tenths = -(-10 * size // unit)
     return f"{tenths / 10:.1f}{name}" if tenths < 100 else f"{-(-size // unit)}{name}"
 
@@ -138,9 +139,10 @@ def count(config: ModelConfig, input_shape: Shape) -> Network:
         _alexnet(config, shape) if isinstance(config, AlexNetConfig) else _squeezenet(config, shape)
     ):
         if min(module.output_shape) < 1:
+            height, width = (max(0, side) for side in module.output_shape[:2])
             raise ArchitectureError(
-                f"model: {module.name} leaves a map of {'x'.join(map(str, module.output_shape[:2]))} "
-                f"on {shape[0]}x{shape[1]} images; use a smaller model.stem_stride or fewer model.pool_after"
+                f"model: {module.name} leaves a map of {height}x{width} on {shape[0]}x{shape[1]} images; use "
+                "larger images, smaller kernels, a smaller model.stem_stride or fewer model.pool_after"
                 f" (preset {config.family}_small is for 8 to 64 pixels)"
             )
         modules.append(module)

@@ -58,7 +58,7 @@ def print_description(network: Network) -> None:
     print_table(table)
     print(
         f"{network.params:,} parameters, {network.bytes_fp32:,} bytes as float32 "
-        f"({network.bytes_fp32 / 2**20:.2f} MiB; rounded up as in the paper's figures, "
+        f"({network.bytes_fp32 / 2**20:.2f} MiB; rounded up as in the paper's Figure 3, "
         f"{size_label(network.bytes_fp32)})\n"
         f"{network.macs:,} MACs, {network.flops:,} FLOPs, peak activations {network.peak_activations:,}"
     )

@@ -1,6 +1,11 @@
 """The errors that a user sees: one line each, with the exit code on the class."""
 
 
+def printable(text: str) -> str:
+    """Return a text on one line that any terminal takes: what can't be printed is replaced."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 class SqzxError(Exception):
     """Something went wrong that one line explains; the command line prints it and exits.
 
@@ -10,7 +15,7 @@ class SqzxError(Exception):
     exit_code = 1
 
     def __init__(self, message: str):
-        super().__init__("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in message))
+        super().__init__(printable(message))
 
 
 class InputError(SqzxError):

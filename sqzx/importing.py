@@ -15,11 +15,12 @@ from sqzx import layouts, preprocessing
 from sqzx.architectures import AlexNetConfig, ModelConfig
 from sqzx.config import resolve, resolve_model
 from sqzx.counting import Shape
-from sqzx.errors import ArchitectureError, InputError
+from sqzx.errors import ArchitectureError, InputError, printable
 from sqzx.layouts import Layout, Slot
 from sqzx.model import METADATA, Model, read_model
 from sqzx.preprocessing import Preprocessing
 from sqzx.tensor_files import AUTHORS, TensorFile, open_tensors
+from sqzx.terminal import shown
 
 PREPROCESSING: dict[str, Callable[[Shape], Preprocessing]] = {
     "caffe": lambda shape: preprocessing.caffe((shape[0], shape[1])),
@@ -30,22 +31,45 @@ PREPROCESSING: dict[str, Callable[[Shape], Preprocessing]] = {
 
 _SIDES: dict[Layout, int] = {"caffe": 227, "torchvision": 224}
 
-_CANDIDATES: dict[str, dict[str, Any]] = {
-    "squeezenet_v1_0": {"model.preset": "squeezenet_v1_0"},
-    "squeezenet_v1_1": {"model.preset": "squeezenet_v1_1"},
-    "squeezenet_v1_0 with complex bypass": {"model.preset": "squeezenet_v1_0", "model.bypass": "complex"},
-    "squeezenet_v1_1 with complex bypass": {"model.preset": "squeezenet_v1_1", "model.bypass": "complex"},
-    "alexnet": {"model.preset": "alexnet"},
-    "torchvision's alexnet": {
-        "model.preset": "alexnet",
-        "model.conv_features": (64, 192, 384, 256, 256),
-        "model.conv_paddings": (2, 2, 1, 1, 1),
-        "model.conv_groups": (1, 1, 1, 1, 1),
-        "model.lrn_after": (),
-        "model.pool_rounding": "floor",
+_V1_0 = {"model.preset": "squeezenet_v1_0"}
+_V1_1 = {"model.preset": "squeezenet_v1_1"}
+_COMPLEX = {"model.bypass": "complex"}
+_UNPADDED = {"model.conv10_padding": 0}
+
+_CANDIDATES: dict[Layout, dict[str, dict[str, Any]]] = {
+    "caffe": {
+        "squeezenet_v1_0": _V1_0,
+        "squeezenet_v1_1": _V1_1,
+        "squeezenet_v1_0 with complex bypass": _V1_0 | _COMPLEX,
+        "squeezenet_v1_1 with complex bypass": _V1_1 | _COMPLEX,
+        "alexnet": {"model.preset": "alexnet"},
+    },
+    "torchvision": {
+        "squeezenet_v1_0": _V1_0 | _UNPADDED,
+        "squeezenet_v1_1": _V1_1,
+        "squeezenet_v1_0 with complex bypass": _V1_0 | _COMPLEX | _UNPADDED,
+        "squeezenet_v1_1 with complex bypass": _V1_1 | _COMPLEX,
+        "alexnet": {"model.preset": "alexnet"},
+        "torchvision's alexnet": {
+            "model.preset": "alexnet",
+            "model.conv_features": (64, 192, 384, 256, 256),
+            "model.conv_paddings": (2, 2, 1, 1, 1),
+            "model.conv_groups": (1, 1, 1, 1, 1),
+            "model.lrn_after": (),
+            "model.pool_rounding": "floor",
+        },
     },
 }
 """What a file without a description may hold, as settings; what it holds is told by names and shapes."""
+
+_UNTOLD: dict[str, tuple[str, ...]] = {
+    "squeezenet": (
+        *("stem_stride", "stem_padding", "pool_after", "pool_rounding", "conv10_padding", "final_relu"),
+        *("activation", "squeeze_activation", "bypass"),
+    ),
+    "alexnet": (*("stem_stride", "conv_paddings", "pool_after", "pool_rounding", "lrn_after", "activation"),),
+}
+"""The keys that change what a network computes, but neither a name nor a shape."""
 
 
 class Imported(NamedTuple):
@@ -71,6 +95,11 @@ def import_model(
     by default, as the layout's networks have; `prepared` names one of `PREPROCESSING`, by default the
     layout's. Raises `InputError` where tensors are missing, left over or of other shapes, with all of them.
     """
+    for key in settings:
+        if not key.startswith("model.") and "data.name" not in settings:
+            raise InputError(f"{key}: has no effect on what a file holds; model. keys have, and data.name")
+    if num_classes and settings.get("model.num_classes", num_classes) != num_classes:
+        raise InputError(f"--num-classes {num_classes}: model.num_classes is {settings['model.num_classes']}")
     source = None if path.is_dir() else open_tensors(path)
     if source is None or METADATA in source.metadata:
         if settings or image_size or prepared:
@@ -83,6 +112,10 @@ def import_model(
     slots = layouts.slots(config, shape, source.layout)
     classifier = list(slots.values())[-1].layer
     fresh = {name for name, slot in slots.items() if num_classes and slot.layer == classifier}
+    if not source.shapes.keys() & slots.keys():
+        some = ", ".join(list(source.shapes)[:3]) or "none at all"
+        number = len(source.shapes)
+        raise InputError(f"{path}: none of its {number} tensors has a name of {told}: {some}, ...")
     if problems := list(_problems(slots, source.shapes, fresh)):
         hint = "" if num_classes else _classes_hint(slots, source.shapes, settings)
         raise InputError(f"{path}: doesn't fit {told}: {'; '.join(problems)}{hint}")
@@ -97,16 +130,12 @@ def import_model(
         parameters=layouts.parameters(found, slots),
         preprocessing=chosen,
         class_names=class_names,
-        source=f"{source.told} {_printable(path.name)}" + (f", {classifier.name} afresh" if fresh else ""),
+        source=f"{source.told} {printable(path.name)}" + (f", {classifier.name} afresh" if fresh else ""),
     )
     notes = [f"{path}: {source.told}, {told}", *settled]
     if fresh:
         notes.append(_told_fresh(classifier.name, config.num_classes, len(slots) // 2 - 1))
     return Imported(model, tuple(notes))
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _with_classes(
@@ -124,7 +153,7 @@ def _with_classes(
         notes = (*notes, _told_fresh(classifier.name, num_classes, len(kept) // 2))
         parameters = layouts.parameters(tensors, slots)
         told = f"{model.source}, {classifier.name} afresh"
-        model = replace(model, config=config, parameters=parameters, class_names=(), source=told)
+        model = replace(model, config=config, parameters=parameters, class_names=(), source=told, data=None)
     if class_names:
         _check_names(class_names, model.config)
         model = replace(model, class_names=class_names)
@@ -148,18 +177,17 @@ def _network(
                 "leave out --input-size, and --num-classes where it is another number"
             )
         return "the given configuration", trial.model, trial.data.image_shape, ()
-    own = {k: v for k, v in settings.items() if k.startswith("model.")}
-    whole = "model.preset" in own or "model.family" in own
     found: list[tuple[int, str, ModelConfig, Shape]] = []
     refused: list[ArchitectureError] = []
-    for told, start in ({"the given configuration": {}} if whole else _CANDIDATES).items():
-        chosen = start | own
-        if source.layout == "torchvision" and chosen.get("model.preset", "").startswith("squeezenet_v1"):
-            chosen.setdefault("model.conv10_padding", 0)  # what torchvision's have, and shapes don't tell
+    whole = "model.preset" in settings or "model.family" in settings
+    candidates = {"the given configuration": {}} if whole else _CANDIDATES[source.layout]
+    for told, start in candidates.items():
         try:
-            classes = {"model.num_classes": num_classes} if num_classes else _classes(source, chosen, size)
-            config = resolve_model(classes | chosen | (classes if num_classes else {}), str(source.path))
-            shape = (*size, _channels(source))
+            asked = {"model.num_classes": num_classes} if num_classes else {}
+            said = {**start, **settings}
+            chosen = _classes(source, said, size) | said | asked
+            config = resolve_model(chosen, str(source.path))
+            shape = (*size, _channels(source, config))
             slots = layouts.slots(config, shape, source.layout)
         except ArchitectureError as error:  # a key of another family, or images that are too small for it
             refused.append(error)
@@ -169,32 +197,25 @@ def _network(
         raise InputError(f"{source.path}: {str(refused[0]).removeprefix(f'{source.path}: ')}")
     _, told, config, shape = min(found, key=lambda candidate: candidate[0])
     # The format of the authors' file is that of one network; names and shapes leave some things open.
-    settled = () if whole or source.told == AUTHORS else (_taken_on_trust(config),)
-    return told, config, shape, settled
+    open_keys = () if source.told == AUTHORS else _UNTOLD[config.family]
+    values = [f"{key}={shown(getattr(config, key))}" for key in open_keys if f"model.{key}" not in settings]
+    note = f"neither names nor shapes tell: {', '.join(values)}; if it was another, --set model.KEY=VALUE"
+    return told, config, shape, (note,) if values else ()
 
 
 def _classes(source: TensorFile, settings: Mapping[str, Any], size: tuple[int, int]) -> dict[str, int]:
     """Return the number of classes that a file's classifier has, if it has one."""
     config = resolve_model(settings, str(source.path))
-    *_, weight, _bias = layouts.slots(config, (*size, _channels(source)), source.layout)
+    *_, weight, _bias = layouts.slots(config, (*size, _channels(source, config)), source.layout)
     found = source.shapes.get(weight, ())
     return {"model.num_classes": found[0]} if len(found) >= 2 and found[0] >= 2 else {}
 
 
-def _channels(source: TensorFile) -> int:
+def _channels(source: TensorFile, config: ModelConfig) -> int:
     first = {"torchvision": "features.0.weight", "caffe": "conv1.weight"}[source.layout]
     found = source.shapes.get(first, ())
-    return found[1] if len(found) == 4 and found[1] >= 1 else 3
-
-
-def _taken_on_trust(config: ModelConfig) -> str:
-    if isinstance(config, AlexNetConfig):
-        return f"not told by the file, as in {'Caffe' if config.lrn_after else 'torchvision'}: poolings, LRN"
-    return (
-        f"not told by the file: poolings after {', '.join(map(str, config.pool_after))}, "
-        f"conv10_padding {config.conv10_padding}, final_relu {str(config.final_relu).lower()}, "
-        f"bypass {config.bypass}; --set model.KEY=VALUE says otherwise"
-    )
+    groups = config.conv_groups[0] if isinstance(config, AlexNetConfig) else 1
+    return groups * found[1] if len(found) == 4 and found[1] >= 1 else 3
 
 
 def _problems(slots: Mapping[str, Slot], shapes: Mapping[str, Shape], fresh: set[str]) -> Iterator[str]:

@@ -60,7 +60,7 @@ class Slot(NamedTuple):
 def slots(config: ModelConfig, image_shape: Shape, layout: Layout) -> dict[str, Slot]:
     """Return what each tensor of a network is called, in running order."""
     layers = parametric_layers(config, image_shape)
-    names = _torchvision(config, layers) if layout == "torchvision" else map(_caffe, layers)
+    names = _torchvision(config, layers) if layout == "torchvision" else [caffe_name(x.name) for x in layers]
     parts: dict[str, Literal["kernel", "bias"]] = {"weight": "kernel", "bias": "bias"}
     return {
         f"{name}.{word}": Slot(layer, part)
@@ -110,8 +110,9 @@ def _layer_of(parameters: Mapping[str, Mapping], slot: Slot) -> Mapping:
     return parameters
 
 
-def _caffe(layer: Layer) -> str:
-    module, _, part = layer.name.partition(".")
+def caffe_name(layer: str) -> str:
+    """Return what the authors' prototxt calls a layer of ours (but for a bypass, which it has not)."""
+    module, _, part = layer.partition(".")
     return f"{module}/{_CAFFE_PARTS.get(part, part)}" if part else module
 
 

@@ -28,7 +28,8 @@ from safetensors.numpy import save
 from sqzx import layouts
 from sqzx.architectures import ModelConfig
 from sqzx.config import check_version, read_tree, resolve_model
-from sqzx.errors import InputError
+from sqzx.counting import Shape, parametric_layers
+from sqzx.errors import InputError, printable
 from sqzx.files import write_whole
 from sqzx.preprocessing import Preprocessing
 from sqzx.schema import from_tree
@@ -51,8 +52,10 @@ class Model:
     data: str | None = None
 
     def class_name(self, number: int) -> str:
-        """Return what a class is called."""
-        return self.class_names[number] if self.class_names else f"class {number}"
+        """Return what a class is called, on one line that any terminal takes."""
+        if not self.class_names:
+            return f"class {number}"
+        return printable(" ".join(self.class_names[number].split()))
 
 
 def write_model(path: Path, model: Model) -> None:
@@ -130,15 +133,37 @@ def _read(file: Path, shapes: Mapping[str, tuple[int, ...]], text: str) -> Model
     )
 
 
-def model_digest(path: Path) -> str:
-    """Return a short digest of a model's parameters, as "sha256:" and 16 hexadecimal digits."""
-    model = read_model(path)
+def model_digest(model: Model) -> str:
+    """Return a short digest of what a training that starts from a model takes of it, and of nothing else.
+
+    That is parameters and preprocessing: "sha256:" and 16 hexadecimal digits.
+    """
     slots = layouts.slots(model.config, model.preprocessing.image_shape, "torchvision")
-    return f"sha256:{digest(layouts.tensors(model.parameters, slots))[:16]}"
+    taken = {"preprocessing": asdict(model.preprocessing)}
+    return f"sha256:{_seal(taken, layouts.tensors(model.parameters, slots))[:16]}"
+
+
+def check_fits(origin: Model, config: ModelConfig, image_shape: Shape) -> list[str]:
+    """Return the keys in which a network differs from the model whose parameters it is to take, a line each.
+
+    `InputError` where a layer is missing, left over or of another shape: the parameters don't fit.
+    """
+    theirs, ours = (
+        {layer.name: layer.kernel_shape for layer in parametric_layers(*of)}
+        for of in ((origin.config, origin.preprocessing.image_shape), (config, image_shape))
+    )
+    if wrong := [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]:
+        told = "; ".join(f"{n}: {theirs.get(n, 'none')} there, {ours.get(n, 'none')} here" for n in wrong)
+        last = list(ours)[-1]
+        hint = f"; sqzx import MODEL --num-classes {config.num_classes} starts {last} afresh"
+        raise InputError(f"its layers are not this network's: {told}{hint if wrong == [last] else ''}")
+    there, here = asdict(origin.config), asdict(config)
+    unlike = (key for key in here if here[key] != there[key] and key not in ("init", "dropout_rate"))
+    return [f"model.{key} was {there[key]}, is {here[key]}" for key in unlike]
 
 
 def _is_text(value: Any) -> bool:
-    """Whether a value of JSON is a text that can be printed and written; halves of surrogate pairs can't."""
+    """Whether a value of JSON is a text that can be written; halves of surrogate pairs can't."""
     return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 

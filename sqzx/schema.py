@@ -67,8 +67,7 @@ def from_tree(schema: Any, tree: Any, where: str) -> Any:
 
 def unknown_key(name: str, known: Iterable[str], where: str) -> InputError:
     """Return the error for a key that does not exist: where, its full name, the nearest valid one."""
-    readable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
-    return InputError(f"{where}: {readable}: unknown key{_odd_characters(name)}{nearest(name, known)}")
+    return InputError(f"{where}: {name}: unknown key{_odd_characters(name)}{nearest(name, known)}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

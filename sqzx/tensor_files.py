@@ -121,18 +121,10 @@ def load_safetensors(path: Path, names: list[str]) -> dict[str, np.ndarray]:
 def _authors(path: Path) -> TensorFile:
     with path.open("rb") as file:
         data = file.read(authors_file.LARGEST_BYTES + 1)
-    decoded = authors_file.decode(data, str(path))
-    found = {}
-    for name, layer in decoded.items():
-        found[f"{name}.weight"], found[f"{name}.bias"] = layer.kernel, layer.bias
-    # The decoder calls the layers as we do; Caffe's names are these with a slash.
-    parts = {"squeeze.": "squeeze1x1."}
     named = {}
-    for name, array in found.items():
-        caffe = name.replace(".", "/", 1) if name.startswith("fire") else name
-        for ours, theirs in parts.items():
-            caffe = caffe.replace(ours, theirs)
-        named[caffe] = array
+    for name, layer in authors_file.decode(data, str(path)).items():
+        caffe = layouts.caffe_name(name)
+        named[f"{caffe}.weight"], named[f"{caffe}.bias"] = layer.kernel, layer.bias
     shapes = {name: array.shape for name, array in named.items()}
     return TensorFile(path, AUTHORS, "caffe", shapes, named.__getitem__)
 

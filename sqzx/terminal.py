@@ -26,6 +26,15 @@ def print_table(table: Any, console: Any = None) -> None:
     console.width = terminal
 
 
+def shown(value: Any) -> str:
+    """Return a value as it is spelled in names and tables: 0.5, 1,4,8, true, none; an empty list is []."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(shown, value)) or "[]"
+    return "none" if value is None else str(value)
+
+
 def duration(seconds: float | None) -> str:
     """Return a length of time as a person says it: 8 s, 3 min 05 s, 2 h 10 min."""
     if seconds is None:

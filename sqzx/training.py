@@ -11,7 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -24,13 +24,13 @@ from sqzx.batches import batch_size, epoch_batches, steps_per_epoch
 from sqzx.config import TrialConfig
 from sqzx.counting import count
 from sqzx.data.splits import Split, Splits, load_splits_of
-from sqzx.errors import InputError, Interrupted, NonFiniteError
+from sqzx.errors import Interrupted, NonFiniteError
 from sqzx.evaluation import Scores, logits_of, score
 from sqzx.files import write_json, write_text, write_whole
-from sqzx.model import Model, read_model, write_model
-from sqzx.network import Apply, Parameters, functional
+from sqzx.model import Model, check_fits, model_digest, write_model
+from sqzx.network import Apply, Parameters, initial_parameters, pure
 from sqzx.optimizer import make_optimizer, schedule
-from sqzx.preprocessing import Order, Preprocessing
+from sqzx.preprocessing import Preprocessing, unit
 from sqzx.streams import key_data
 from sqzx.trial import TrialFolder
 
@@ -64,7 +64,7 @@ def train(
     config: TrialConfig,
     folder: TrialFolder,
     *,
-    init_from: Path | None = None,
+    origin: Model | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_fault: Callable[[str], None] = lambda fault: None,
     say: Callable[[str], None] = print,
@@ -73,10 +73,10 @@ def train(
 ) -> dict[str, Any]:
     """Train the network of `config`, write its files into `folder` and return the content of `result.json`.
 
-    `init_from` is a model (see `sqzx.model.read_model`) whose parameters it starts from. `should_stop` is
-    asked between steps; where it says so, the state is saved and `Interrupted` raised. `on_fault` hears of
-    damage that was got round, `say` gets a line an epoch. `started` is the `time.monotonic()` at which the
-    process began.
+    `origin` is a model from whose parameters it starts, and whose preprocessing it keeps: weights mean
+    nothing without it. `should_stop` is asked between steps; where it says so, the state is saved and
+    `Interrupted` raised. `on_fault` hears of damage that was got round, `say` gets a line an epoch.
+    `started` is the `time.monotonic()` at which the process began.
 
     Raises `NonFiniteError` where a loss, or a logit of the validation or test images, is not finite.
     """
@@ -87,9 +87,15 @@ def train(
     size = batch_size(config.train.batch_size, len(splits.train.labels))
     total = per_epoch * config.train.epochs
 
-    apply, parameters = functional(config.model, config.data.image_shape, config.seed)
-    if init_from is not None and not checkpoints.steps(folder.checkpoints):
-        parameters = load_parameters(init_from, parameters)
+    apply = pure(config.model, config.data.image_shape)
+    preprocessing = preprocessing_of(splits)
+    if origin is None:
+        parameters = initial_parameters(config.model, config.data.image_shape, config.seed)
+    else:
+        check_fits(origin, config.model, config.data.image_shape)
+        parameters = origin.parameters
+        sides = preprocessing.size
+        preprocessing = replace(origin.preprocessing, size=sides, cover=sides)
     optimizer = make_optimizer(config.train, total)
     fresh = TrainState(parameters, jax.tree.map(np.asarray, optimizer.init(parameters)))
     step, state, progress, faults = checkpoints.restore(folder.checkpoints, fresh)
@@ -99,7 +105,6 @@ def train(
     start_seconds = time.monotonic() - started
 
     clock = time.monotonic()
-    preprocessing = preprocessing_of(splits)
     programs = compile_programs(config, apply, optimizer, splits, preprocessing, state, size, total)
     compile_seconds = time.monotonic() - clock
     key = key_data(config.seed, "dropout")
@@ -151,7 +156,8 @@ def train(
         parameters=jax.tree.map(np.asarray, state.parameters),
         preprocessing=preprocessing,
         class_names=splits.info.class_names,
-        source=f"trained on {config.data.name}, seed {config.seed}",
+        source=f"trained on {config.data.name}, seed {config.seed}"
+        + (f", from: {origin.source} ({model_digest(origin)})" if origin else ""),
         data=config.data.name,
     )
     write_model(folder.model_file, trained)
@@ -275,28 +281,10 @@ class MetricsLog:
             file.write("".join(map(_line, lines)))
 
 
-def load_parameters(path: Path, like: Parameters) -> Parameters:
-    """Return the parameters of a model, for a network shaped as `like`; `InputError` if unfit."""
-    stored, needed = (checkpoints.by_path(tree) for tree in (read_model(path).parameters, like))
-    for name in sorted(stored.keys() | needed.keys()):
-        theirs, ours = (tree[name].shape if name in tree else "none" for tree in (stored, needed))
-        if theirs != ours:
-            raise InputError(f"{path}: {name}: shape {theirs} there, {ours} in this network")
-    return checkpoints.by_structure(stored, like)
-
-
 def preprocessing_of(splits: Splits) -> Preprocessing:
     """Return the preprocessing of a data set: its own mean and spread, from the training images."""
-    size = splits.train.images.shape[1:3]
-    order: dict[int, Order] = {1: "grey", 3: "RGB"}
-    return Preprocessing(
-        channel_order=order.get(len(splits.mean), "other"),
-        divisor=255.0,
-        mean=tuple(map(float, splits.mean)),
-        std=tuple(map(float, splits.std)),
-        size=size,
-        cover=size,
-    )
+    mean, std = (tuple(map(float, values)) for values in (splits.mean, splits.std))
+    return replace(unit(splits.train.images.shape[1:]), mean=mean, std=std)
 
 
 def peak_memory_mb() -> float:

@@ -17,6 +17,7 @@ from sqzx.config import TrialConfig, resolve
 from sqzx.counting import Network, count
 from sqzx.data.info import dataset_info
 from sqzx.errors import ArchitectureError, InputError
+from sqzx.terminal import shown
 from sqzx.trial import STATES, Status, TrialFolder
 from sweeps.identity import config_id, trial_id
 from sweeps.study import Study, read_study
@@ -187,15 +188,6 @@ def trials_dir(out: Path) -> Path:
 def trial_folder(out: Path, trial: str) -> TrialFolder:
     """Return the folder of one trial by its id."""
     return TrialFolder(trials_dir(out) / trial)
-
-
-def shown(value: Any) -> str:
-    """Return a value as it is spelled in names and tables: 0.5, 1,4,8, true, none; an empty list is []."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return ",".join(map(shown, value)) or "[]"
-    return "none" if value is None else str(value)
 
 
 def _naming_keys(study: Study) -> list[str]:

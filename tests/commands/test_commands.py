@@ -45,7 +45,7 @@ class TestDescribe:
         last_lines = sqzx("describe")[1].splitlines()[-2:]
         assert last_lines == [
             "1,248,424 parameters, 4,993,696 bytes as float32 "
-            "(4.76 MiB; rounded up as in the paper's figures, 4.8MB)",
+            "(4.76 MiB; rounded up as in the paper's Figure 3, 4.8MB)",
             "861,339,936 MACs, 1,722,679,872 FLOPs, peak activations 1,473,216",
         ]
 
@@ -176,7 +176,7 @@ class TestTrain:
             check=False,
         )
         assert code == 2
-        assert "in this network" in err
+        assert "its layers are not this network's" in err
         assert not (tmp_path / "b").exists()
         sqzx("train", *config, "--set", "seed=1", "--init-from", out, "--out", tmp_path / "c")
 

@@ -435,6 +435,10 @@ class TestFamilies:
                 "model.conv_groups: conv2 can't have 5 groups: they don't divide 96 channels",
             ),
             (
+                {"conv_groups": (5, 2, 1, 2, 2)},
+                "model.conv_groups: conv1 can't have 5 groups: they don't divide 96 channels",
+            ),
+            (
                 {"conv_features": (96, 255, 384, 384, 256)},
                 "model.conv_groups: conv2 can't have 2 groups: they don't divide 255 channels",
             ),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageFile
 
 from sqzx import images as room
-from sqzx.errors import InputError
+from sqzx.errors import InputError, printable
 from sqzx.images import fit, read_image
 
 # A picture of 5 rows and 7 columns without symmetry, in colour and in grey.
@@ -73,9 +73,10 @@ def refused(written):
 
 def without_path(error, path):
     line = str(error)
-    assert line.startswith(f"{path}: ")
+    prefix = printable(f"{path}: ")
+    assert line.startswith(prefix)
     assert len(line.splitlines()) == 1
-    return line.removeprefix(f"{path}: ")
+    return line.removeprefix(prefix)
 
 
 # Formats and colours

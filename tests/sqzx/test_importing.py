@@ -167,14 +167,19 @@ class TestTorchvision:
         model, notes = import_model(torchvision_1_0_file, {})
         assert count(model.config, (224, 224, 3)).params == 1_248_424
         assert model.config.conv10_padding == 0  # in Caffe's file it is 1
-        assert "conv10_padding 0" in notes[1]
+        assert "conv10_padding=0" in notes[1]
+        assert "squeeze_activation=same" in notes[1]  # another has the same names and shapes
 
-    @pytest.mark.parametrize("settings", [{}, {"model.preset": "squeezenet_v1_0"}])
-    def test_one_key_set_changes_that_key_alone(self, torchvision_1_0_file, settings):
-        plain = import_model(torchvision_1_0_file, settings).model
-        other = import_model(torchvision_1_0_file, settings | {"model.final_relu": False}).model
-        assert (plain.config.final_relu, other.config.final_relu) == (True, False)
-        assert other.config.conv10_padding == plain.config.conv10_padding == 0
+    @pytest.mark.parametrize(("settings", "padding"), [({}, 0), ({"model.preset": "squeezenet_v1_0"}, 1)])
+    def test_one_key_set_changes_that_key_alone(self, torchvision_1_0_file, settings, padding):
+        """A preset is what it is everywhere else, and the note says what its file could not."""
+        plain = import_model(torchvision_1_0_file, settings)
+        other = import_model(torchvision_1_0_file, settings | {"model.final_relu": False})
+        assert (plain.model.config.final_relu, other.model.config.final_relu) == (True, False)
+        assert other.model.config.conv10_padding == plain.model.config.conv10_padding == padding
+        assert f"conv10_padding={padding}" in plain.notes[1]
+        assert "final_relu=true" in plain.notes[1]
+        assert "final_relu" not in other.notes[1]
 
     def test_one_key_set_needs_no_preset_for_version_1_1(self, torchvision_file):
         model = import_model(torchvision_file, {"model.final_relu": False}).model
@@ -323,7 +328,17 @@ class TestWhatDoesNotFit:
         assert "(3,) has no place" in line
 
     def test_nothing_in_it(self, safetensors):
-        assert "is missing" in refusal(safetensors({}))
+        assert "none of its 0 tensors has a name of" in refusal(safetensors({}))
+
+
+class TestOptions:
+    def test_keys_that_say_nothing_of_a_network_are_refused(self, torchvision_file):
+        with pytest.raises(InputError, match=r"^train\.epochs: has no effect on what a file holds"):
+            import_model(torchvision_file, {"train.epochs": 3})
+
+    def test_two_numbers_of_classes_are_refused(self, torchvision_file):
+        with pytest.raises(InputError, match=r"^--num-classes 10: model\.num_classes is 20"):
+            import_model(torchvision_file, {"model.num_classes": 20}, num_classes=10)
 
 
 class TestChannels:

@@ -178,7 +178,12 @@ class TestTheFile:
     def test_names_as_lists_of_classes_have_them(self, model, tmp_path):
         names = ("n01440764\ttench", "great\N{NO-BREAK SPACE}white", "e\N{COMBINING ACUTE ACCENT}")
         write_model(tmp_path / "m", replace(model, class_names=names))
-        assert read_model(tmp_path / "m").class_names == names
+        read = read_model(tmp_path / "m")
+        assert read.class_names == names
+        assert [read.class_name(n) for n in range(2)] == ["n01440764 tench", "great white"]
+
+    def test_a_name_that_would_colour_the_terminal_is_shown_without(self, model):
+        assert replace(model, class_names=("a\x1b[31mb\nc", "", "")).class_name(0) == "a\ufffd[31mb c"
 
     def test_a_class_without_a_name_is_called_by_its_number(self, model):
         assert model.class_name(1) == "Löwe"
@@ -187,7 +192,7 @@ class TestTheFile:
     def test_the_digest_is_that_of_the_parameters(self, model, tmp_path):
         def digest(other):
             write_model(tmp_path / "m", other)
-            return model_digest(tmp_path / "m")
+            return model_digest(read_model(tmp_path / "m"))
 
         found = digest(model)
         assert found.startswith("sha256:")

@@ -1,5 +1,6 @@
 """Whole trainings on digits, of networks so small that each takes a moment."""
 
+import dataclasses
 import errno
 import itertools
 import json
@@ -23,11 +24,12 @@ from sqzx.data.splits import load_splits_of
 from sqzx.data.store import Arrays, load_arrays, write_set
 from sqzx.errors import ArchitectureError, InputError, Interrupted, NonFiniteError
 from sqzx.evaluation import score
-from sqzx.model import Model, model_digest, read_model, write_model
-from sqzx.network import functional, initial_parameters
+from sqzx.model import Model, check_fits, model_digest, read_model, write_model
+from sqzx.network import functional, initial_parameters, pure
 from sqzx.optimizer import make_optimizer, schedule
+from sqzx.prediction import evaluate
 from sqzx.preprocessing import unit
-from sqzx.training import TrainState, compile_programs, load_parameters, preprocessing_of, train
+from sqzx.training import TrainState, compile_programs, preprocessing_of, train
 from sqzx.trial import Status, TrialFolder
 
 
@@ -134,8 +136,8 @@ class TestAFinishedTrial:
 
     def test_the_stored_parameters_give_the_stored_predictions(self, done, tiny):
         config = tiny()
-        apply, like = functional(config.model, (8, 8, 1), seed=99)
-        parameters = load_parameters(done.path, like)
+        apply = pure(config.model, (8, 8, 1))
+        parameters = read_model(done.path).parameters
         splits = load_splits_of(config.data)
         images = (splits.test.images.astype(np.float32) / 255 - splits.mean) / splits.std
         with np.load(done.predictions_file) as stored:
@@ -352,7 +354,7 @@ def test_a_network_whose_logits_are_all_zero_is_done_and_said_to_have_learned_no
     config = tiny(model_final_relu=True)
     folder, lines = TrialFolder(tmp_path / "t"), []
     origin = dead_trial(tmp_path / "dead", config)
-    status = attempt(config, folder, started=0, init_from=origin, say=lines.append)
+    status = attempt(config, folder, started=0, origin=read_model(origin), say=lines.append)
     assert status.status == "done", status
     result = folder.read_result()
     assert result["learned"] is False
@@ -369,33 +371,57 @@ def test_a_network_whose_logits_are_all_zero_is_done_and_said_to_have_learned_no
 class TestInitFrom:
     def test_it_starts_from_those_parameters(self, done, tiny, tmp_path, fast_compilation):
         still = tiny(train_learning_rate=1e-12, seed=5)
-        folder = run(still, tmp_path, init_from=done.path)
+        folder = run(still, tmp_path, origin=read_model(done.path))
         theirs, ours = (checkpoints.by_path(read_model(x.path).parameters) for x in (done, folder))
         for name in theirs:
             np.testing.assert_allclose(ours[name], theirs[name], atol=1e-9)
         assert folder.read_result()["test_top1"] == done.read_result()["test_top1"]
 
+    def test_it_keeps_their_preprocessing(self, done, tiny, tmp_path, fast_compilation):
+        """Weights that learned from values of 0 to 1 would take standardised ones for something else."""
+        model = read_model(done.path)
+        plain = dataclasses.replace(model, preprocessing=unit((8, 8, 1)))
+        folder = run(tiny(train_learning_rate=1e-12), tmp_path / "t", origin=plain)
+        after = read_model(folder.path)
+        assert after.preprocessing == plain.preprocessing != model.preprocessing
+        assert folder.read_result()["test_top1"] == evaluate(plain, "digits")[0].top1
+        assert after.source.startswith("trained on digits, seed 0, from: trained on digits, seed 0 (sha256:")
+        assert model_digest(plain) != model_digest(model)
+
     def test_another_shape_is_refused_with_both_shapes(self, done, tiny, tmp_path):
         with pytest.raises(InputError) as error:
-            run(tiny(model_base_e=8), tmp_path, init_from=done.path)
+            run(tiny(model_base_e=8), tmp_path, origin=read_model(done.path))
         text = str(error.value)
-        assert text.startswith(
-            f"{done.path}: conv10/kernel: shape (1, 1, 4, 10) there, (1, 1, 8, 10) in this"
-        )
-        assert "\n" not in text
+        assert text.startswith("its layers are not this network's: fire2.squeeze: (1, 1, 4, 2) there,")
+        assert "conv10: (1, 1, 4, 10) there, (1, 1, 8, 10) here" in text
 
     def test_a_layer_that_is_missing_or_too_many_is_refused(self, done, tiny, tmp_path):
-        with pytest.raises(
-            InputError, match=r"fire4/expand1x1/bias: shape none there, \(2,\) in this network"
-        ):
-            run(tiny(model_num_fires=3, model_incr_e=0), tmp_path, init_from=done.path)
+        with pytest.raises(InputError, match=r"fire4\.expand1x1: none there, \(1, 1, 2, 2\) here"):
+            run(tiny(model_num_fires=3, model_incr_e=0), tmp_path, origin=read_model(done.path))
+
+    def test_another_number_of_classes_is_told_how_to_get_it(self, done, tiny):
+        more = dataclasses.replace(tiny().model, num_classes=12)
+        with pytest.raises(InputError) as error:
+            check_fits(read_model(done.path), more, (8, 8, 1))
+        assert str(error.value) == (
+            "its layers are not this network's: conv10: (1, 1, 4, 10) there, (1, 1, 4, 12) here; "
+            "sqzx import MODEL --num-classes 12 starts conv10 afresh"
+        )
+
+    def test_what_shapes_do_not_tell_is_said(self, done, tiny):
+        other = tiny(model_activation="elu", model_pool_after=(), model_dropout_rate=0.1).model
+        assert check_fits(read_model(done.path), other, (8, 8, 1)) == [
+            "model.pool_after was (1,), is ()",
+            "model.activation was relu, is elu",
+        ]
+        assert check_fits(read_model(done.path), tiny().model, (8, 8, 1)) == []
 
     @pytest.mark.parametrize("state", ["interrupted", "failed", "pending"])
     def test_an_unfinished_trial_is_refused(self, done, tiny, tmp_path, state):
         copy = TrialFolder(shutil.copytree(done.path, tmp_path / "copy"))
         copy.write_status(Status(status=state))
         with pytest.raises(InputError, match=f"this trial is {state}"):
-            run(tiny(), tmp_path / "new", init_from=copy.path)
+            run(tiny(), tmp_path / "new", origin=read_model(copy.path))
 
     def test_a_damaged_trial_is_refused(self, done, tiny, tmp_path):
         copy = TrialFolder(shutil.copytree(done.path, tmp_path / "copy"))
@@ -403,19 +429,19 @@ class TestInitFrom:
         content[-5] ^= 1
         copy.model_file.write_bytes(content)
         with pytest.raises(InputError, match="damaged: it is not as it was written"):
-            run(tiny(), tmp_path / "new", init_from=copy.path)
+            run(tiny(), tmp_path / "new", origin=read_model(copy.path))
 
     def test_a_folder_remembers_what_it_began_from(self, done, tiny, tmp_path):
         folder = TrialFolder(tmp_path / "t")
         status = attempt(
-            tiny(), folder, started=0, init_from=done.path, should_stop=stop_after(2), say=silent
+            tiny(), folder, started=0, origin=read_model(done.path), should_stop=stop_after(2), say=silent
         )
-        assert status.init_from == model_digest(done.path)
+        assert status.init_from == model_digest(read_model(done.path))
         with pytest.raises(InputError, match=r"began from sha256:.*not from fresh parameters"):
             attempt(tiny(), folder, started=0, say=silent)
         # What the parameters are tells them, not where they lie.
         elsewhere = shutil.copytree(done.path, tmp_path / "moved")
-        again = attempt(tiny(), folder, started=0, init_from=elsewhere, say=silent)
+        again = attempt(tiny(), folder, started=0, origin=read_model(elsewhere), say=silent)
         assert (again.status, again.attempts) == ("done", 2)
 
 
