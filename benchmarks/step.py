@@ -3,8 +3,8 @@
     python -m benchmarks.step [--json]      (make bench)
 
 Each measurement is a process of its own, pinned to one core, all with the same allocator settings. The
-contestants take turns, several rounds of them, and each figure is the median of its rounds: this machine's
-noise falls on all alike. PyTorch is left out where it is not installed (`pip install -e '.[bench]'`).
+contestants take turns, several rounds of them, and each figure is the median of its rounds. What is counted
+is the processor's time of the process, user and system, which a neighbour's load does not prolong. PyTorch is left out where it is not installed (`pip install -e '.[bench]'`).
 """
 
 import importlib.util
@@ -83,9 +83,9 @@ def seconds_a_step(name: str, case: str) -> float:
     step = stepper(name, CASES[case])
     times = []
     for _ in range(WARM_UP + STEPS):
-        begun = time.perf_counter()
+        begun = time.process_time()
         step()
-        times.append(time.perf_counter() - begun)
+        times.append(time.process_time() - begun)
     return statistics.median(times[WARM_UP:])
 
 
@@ -125,8 +125,9 @@ def own_stepper(config: Any, images: Any, labels: Any) -> Callable[[], None]:
     from sqzx.data.splits import Split, Splits
     from sqzx.network import functional
     from sqzx.optimizer import make_optimizer
+    from sqzx.preprocessing import of_training_images
+    from sqzx.programs import TrainState, compile_programs
     from sqzx.streams import key_data
-    from sqzx.training import TrainState, compile_programs, preprocessing_of
 
     split = Split(images, labels)
     half = np.full(1, 0.5, np.float32)
@@ -134,7 +135,7 @@ def own_stepper(config: Any, images: Any, labels: Any) -> Callable[[], None]:
     apply, parameters = functional(config.model, (28, 28, 1), 0)
     optimizer = make_optimizer(config.train, 1000)
     state = TrainState(parameters, optimizer.init(parameters))
-    preprocessing = preprocessing_of(splits)
+    preprocessing = of_training_images(splits)
     programs = compile_programs(config, apply, optimizer, splits, preprocessing, state, len(labels), 1000)
 
     def step() -> None:

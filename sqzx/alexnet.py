@@ -13,7 +13,7 @@ from jax import Array
 from sqzx.architectures import AlexNetConfig
 from sqzx.counting import Shape, parametric_layers
 from sqzx.initializers import bias_initializer, kernel_initializer, role_of
-from sqzx.layers import ACTIVATIONS, convolve, local_response_norm, max_pool
+from sqzx.layers import ACTIVATIONS, convolve, dropout, local_response_norm, max_pool
 
 
 class AlexNet(nnx.Module):
@@ -52,13 +52,12 @@ class AlexNet(nnx.Module):
             setattr(self, layer.name, module)
         self.hidden = tuple(layer.name for layer in layers[convolutions:-1])
         self.classifier = layers[-1].name
-        self.dropout = nnx.Dropout(config.dropout_rate)
 
-    def __call__(self, images: Array, *, dropout_key: Array | None = None) -> Array:
-        """Return the logits (n, classes) of images (n, h, w, c); dropout is on where a key is given."""
-        return self.maps(images, dropout_key=dropout_key)["logits"]
+    def __call__(self, images: Array, *, dropout_keys: Array | None = None) -> Array:
+        """Return the logits (n, classes) of images (n, h, w, c); `dropout_keys` (n,) turn dropout on."""
+        return self.maps(images, dropout_keys=dropout_keys)["logits"]
 
-    def maps(self, images: Array, *, dropout_key: Array | None = None) -> dict[str, Array]:
+    def maps(self, images: Array, *, dropout_keys: Array | None = None) -> dict[str, Array]:
         """Return every named map of the forward pass, from "conv1" to "logits", in running order."""
         config, maps = self.config, {}
         activation = ACTIVATIONS[config.activation]
@@ -72,7 +71,9 @@ class AlexNet(nnx.Module):
         x = x.reshape(len(x), -1)
         for index, name in enumerate(self.hidden):
             x = maps[name] = activation(getattr(self, name)(x))
-            key = None if dropout_key is None else jax.random.fold_in(dropout_key, index)
-            x = self.dropout(x, deterministic=key is None, rngs=key)
+            keys = (
+                None if dropout_keys is None else jax.vmap(jax.random.fold_in, (0, None))(dropout_keys, index)
+            )
+            x = dropout(x, config.dropout_rate, keys)
         maps["logits"] = maps[self.classifier] = getattr(self, self.classifier)(x)
         return maps

@@ -1,12 +1,13 @@
-"""Convolution and max pooling as matrix products and slices; the functions stay the plain ones.
+"""The layers of a network: which form of a convolution and a pooling runs where.
 
-XLA's CPU backend runs a matrix product near its peak, and a small convolution or the backward pass of
-`reduce_window` far from it. So on a CPU a 1x1 convolution is one matrix product and a 3x3 convolution nine
-shifted copies and one product, and everywhere a max pooling is the maximum of strided slices. What that
-gains over the plain operations, and where it gains little (wide squeeze layers), `benchmarks/step.py`
-measures. On accelerators the library's own convolutions are left alone.
+The functions are the plain ones everywhere. On a CPU, convolutions of stride 1 take the forms of
+`sqzx.cpu_convolutions`; on accelerators, and for any other stride or padding, the library's own are left
+alone. A max pooling is the maximum of strided slices everywhere, with a gradient of its own: the backward
+pass of `reduce_window` is ten times slower on a CPU. `benchmarks/layers.py` measures each choice,
+`benchmarks/step.py` what they give together.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 
+from sqzx import cpu_convolutions
 from sqzx.counting import POOL_SIZE, POOL_STRIDE, pooled_size
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": nnx.relu, "elu": nnx.elu}
@@ -37,41 +39,94 @@ def convolve(
     Takes the place of `jax.lax.conv_general_dilated` inside `flax.nnx.Conv`, and equals it to float
     tolerance.
     """
-    if feature_group_count > 1:
-        parts = zip(
-            jnp.split(x, feature_group_count, axis=-1),
-            jnp.split(kernel, feature_group_count, axis=-1),
-            strict=True,
-        )
-        return jnp.concatenate([convolve(*part, strides, padding, **plain) for part in parts], axis=-1)
-    size = kernel.shape[:2]
-    if jax.default_backend() == "cpu" and tuple(strides) == (1, 1) and not isinstance(padding, str):
-        if size == (1, 1):
-            return _padded(x, padding) @ kernel[0, 0]
-        if size == (3, 3) and kernel.shape[2] > 1:
-            return _product_of_shifts(_padded(x, padding), kernel)
-    return lax.conv_general_dilated(x, kernel, strides, padding, **plain)
+    groups = feature_group_count
+    if jax.default_backend() == "cpu" and tuple(strides) == (1, 1):
+        size = kernel.shape[0]
+        centred = [tuple(side) for side in padding] == [(size // 2, size // 2)] * 2
+        if groups > 1:  # which the CPU backend runs one by one faster than at once
+            parts = zip(jnp.split(x, groups, axis=-1), jnp.split(kernel, groups, axis=-1), strict=True)
+            return jnp.concatenate([convolve(*part, strides, padding, **plain) for part in parts], axis=-1)
+        if kernel.shape[:2] == (1, 1):
+            return cpu_convolutions.pointwise(_padded(x, padding), kernel[0, 0])
+        if kernel.shape[0] == kernel.shape[1] and size % 2 and centred and kernel.shape[2] > 1:
+            return cpu_convolutions.same(x, kernel)
+    return lax.conv_general_dilated(x, kernel, strides, padding, feature_group_count=groups, **plain)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def max_pool(x: Array, rounding: Literal["ceil", "floor"]) -> Array:
     """Pool maps (batch, height, width, channels) by 3x3/2 without padding; see `counting.pooled_size`.
 
-    Where values tie, each maximum of two shares its gradient equally between them; `reduce_window`
-    gives all of it to the first. Both are subgradients.
+    Where values tie, the first of a window (row by row) gets the whole gradient, as in Caffe and PyTorch.
     """
-    for axis in (1, 2):
-        out = pooled_size(x.shape[axis], rounding)
-        reach = POOL_SIZE + (out - 1) * POOL_STRIDE
-        # The last window of "ceil" hangs over the edge, over nothing that could be a maximum.
-        edge = [(0, 0)] * 4
-        edge[axis] = (0, max(0, reach - x.shape[axis]))
-        full = jnp.pad(x, edge, constant_values=-jnp.inf)
-        shifts = [
-            lax.slice_in_dim(full, start, start + (out - 1) * POOL_STRIDE + 1, POOL_STRIDE, axis)
-            for start in range(POOL_SIZE)
-        ]
-        x = jnp.maximum(jnp.maximum(shifts[0], shifts[1]), shifts[2])
-    return x
+    return _pooled(_pooled(x, 2, rounding), 1, rounding)
+
+
+def _max_pool_forward(x: Array, rounding: Literal["ceil", "floor"]) -> tuple[Array, tuple[Array, ...]]:
+    # A row at a time, then the rows: the first in a row, then the first row, is the first of the window.
+    rows = _pooled(x, 2, rounding)
+    out = _pooled(rows, 1, rounding)
+    return out, (x, rows, out)
+
+
+def _max_pool_backward(rounding: str, saved: tuple[Array, ...], cotangent: Array) -> tuple[Array]:
+    x, rows, out = saved
+    return (_to_the_first(x, rows, _to_the_first(rows, out, cotangent, 1), 2),)
+
+
+max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def _pooled(x: Array, axis: int, rounding: Literal["ceil", "floor"]) -> Array:
+    return functools.reduce(jnp.maximum, _windows(x, axis, pooled_size(x.shape[axis], rounding)))
+
+
+def _windows(x: Array, axis: int, out: int) -> list[Array]:
+    """Return the first, second and third value of each of `out` windows along an axis."""
+    reach = POOL_SIZE + (out - 1) * POOL_STRIDE
+    # The last window of "ceil" hangs over the edge, over nothing that could be a maximum.
+    full = _framed(x, axis, 0, max(0, reach - x.shape[axis]), -jnp.inf)
+    stop = (out - 1) * POOL_STRIDE + 1
+    return [lax.slice_in_dim(full, i, i + stop, POOL_STRIDE, axis) for i in range(POOL_SIZE)]
+
+
+def _to_the_first(x: Array, maxima: Array, cotangent: Array, axis: int) -> Array:
+    """Hand each maximum's cotangent to the first value of its window that equals it.
+
+    Windows of 3 at a stride of 2 share every other value. So what even places get (a window's first value,
+    and the third of the one before) and what odd ones get (its second) is interleaved; the scattered
+    additions that differentiation would make of the slices take twice the time.
+    """
+    side, out = x.shape[axis], maxima.shape[axis]
+    first, second, _ = _windows(x, axis, out)
+    is_first = first == maxima
+    is_second = (second == maxima) & ~is_first
+    nothing = jnp.zeros((), cotangent.dtype)
+    to_first = jnp.where(is_first, cotangent, nothing)
+    to_second = jnp.where(is_second, cotangent, nothing)
+    to_third = jnp.where(is_first | is_second, nothing, cotangent)
+    even = _framed(to_first, axis, 0, 1) + _framed(to_third, axis, 1, 0)
+    odd = _framed(to_second, axis, 0, 1)
+    whole = jnp.stack([even, odd], axis + 1).reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
+    whole = _framed(whole, axis, 0, max(0, side - whole.shape[axis]))
+    return lax.slice_in_dim(whole, 0, side, 1, axis)
+
+
+def _framed(x: Array, axis: int, before: int, after: int, value: float = 0.0) -> Array:
+    return jnp.pad(
+        x, [(before, after) if i == axis else (0, 0) for i in range(x.ndim)], constant_values=value
+    )
+
+
+def dropout(x: Array, rate: float, keys: Array | None) -> Array:
+    """Set values of maps (batch, ...) to 0 at `rate` and scale the others up; nothing without keys.
+
+    `keys` has one an image, so what is dropped of an image does not depend on the images beside it.
+    """
+    if keys is None or rate == 0:
+        return x
+    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
+    return jnp.where(kept, x / (1 - rate), jnp.zeros((), x.dtype))
 
 
 def local_response_norm(x: Array) -> Array:
@@ -90,11 +145,3 @@ def _padded(x: Array, padding: Sequence[tuple[int, int]]) -> Array:
     if all(tuple(side) == (0, 0) for side in padding):
         return x
     return jnp.pad(x, [(0, 0), *padding, (0, 0)])
-
-
-def _product_of_shifts(x: Array, kernel: Array) -> Array:
-    """Lay the taps of each pixel side by side in the channels ("im2col") and multiply once."""
-    rows, columns = kernel.shape[:2]
-    height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
-    taps = [x[:, i : i + height, j : j + width] for i in range(rows) for j in range(columns)]
-    return jnp.concatenate(taps, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])

@@ -19,7 +19,7 @@ Parameters = dict[str, Any]
 """Kernels and biases by layer, as nested dictionaries: {"fire2": {"squeeze": {"kernel": ..., ...}}}."""
 
 Apply = Callable[..., Array]
-"""`apply(parameters, images, dropout_key=None) -> logits`, pure."""
+"""`apply(parameters, images, dropout_keys=None) -> logits`, pure."""
 
 
 def build(config: ModelConfig, image_shape: Shape, *, rngs: nnx.Rngs) -> SqueezeNet | AlexNet:
@@ -38,10 +38,10 @@ def pure(config: ModelConfig, image_shape: Shape) -> Apply:
     """Return the network as a pure function of its parameters."""
     graph, state = nnx.split(nnx.eval_shape(lambda: build(config, image_shape, rngs=nnx.Rngs(0))))
 
-    def apply(parameters: Parameters, images: Array, dropout_key: Array | None = None) -> Array:
+    def apply(parameters: Parameters, images: Array, dropout_keys: Array | None = None) -> Array:
         whole = jax.tree.map(lambda leaf: leaf, state)
         nnx.replace_by_pure_dict(whole, parameters)
-        return nnx.merge(graph, whole)(images, dropout_key=dropout_key)
+        return nnx.merge(graph, whole)(images, dropout_keys=dropout_keys)
 
     return apply
 

@@ -1,11 +1,12 @@
 """How an image becomes a network's input. It travels with the model: weights mean nothing without it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from sqzx.data.splits import Splits
 from sqzx.errors import InputError
 from sqzx.schema import above_zero, ranged
 
@@ -129,3 +130,9 @@ def unit(image_shape: tuple[int, ...]) -> Preprocessing:
         size=image_shape[:2],
         cover=image_shape[:2],
     )
+
+
+def of_training_images(splits: Splits) -> Preprocessing:
+    """Return that of a data set: its own mean and spread, from its training images."""
+    mean, std = (tuple(map(float, values)) for values in (splits.mean, splits.std))
+    return replace(unit(splits.train.images.shape[1:]), mean=mean, std=std)

@@ -15,7 +15,7 @@ from jax import Array
 
 from sqzx.architectures import FireWidths, SqueezeNetConfig
 from sqzx.initializers import kernel_initializer
-from sqzx.layers import ACTIVATIONS, convolve, max_pool
+from sqzx.layers import ACTIVATIONS, convolve, dropout, max_pool
 
 
 class Fire(nnx.Module):
@@ -69,7 +69,6 @@ class SqueezeNet(nnx.Module):
         for number, widths in config.fires().items():
             setattr(self, f"fire{number}", Fire(config, features, widths, rngs=rngs))
             features = widths.expand
-        self.dropout = nnx.Dropout(config.dropout_rate)
         self.conv10 = _conv(
             config,
             features,
@@ -80,11 +79,11 @@ class SqueezeNet(nnx.Module):
             rngs=rngs,
         )
 
-    def __call__(self, images: Array, *, dropout_key: Array | None = None) -> Array:
-        """Return the logits (n, classes) of images (n, h, w, c); dropout is on where a key is given."""
-        return self.maps(images, dropout_key=dropout_key)["logits"]
+    def __call__(self, images: Array, *, dropout_keys: Array | None = None) -> Array:
+        """Return the logits (n, classes) of images (n, h, w, c); `dropout_keys` (n,) turn dropout on."""
+        return self.maps(images, dropout_keys=dropout_keys)["logits"]
 
-    def maps(self, images: Array, *, dropout_key: Array | None = None) -> dict[str, Array]:
+    def maps(self, images: Array, *, dropout_keys: Array | None = None) -> dict[str, Array]:
         """Return every named map of the forward pass, from "conv1" to "logits", in running order."""
         config, maps = self.config, {}
         activation = ACTIVATIONS[config.activation]
@@ -99,7 +98,7 @@ class SqueezeNet(nnx.Module):
         for number in config.fires():
             x = maps[f"fire{number}"] = getattr(self, f"fire{number}")(x)
             x = pooled(number, x)
-        x = self.dropout(x, deterministic=dropout_key is None, rngs=dropout_key)
+        x = dropout(x, config.dropout_rate, dropout_keys)
         x = self.conv10(x)
         maps["conv10"] = activation(x) if config.final_relu else x
         maps["logits"] = maps["conv10"].mean(axis=(1, 2))

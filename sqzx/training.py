@@ -12,52 +12,32 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
-import optax
 from jax import Array
 
 from sqzx import checkpoints
 from sqzx.batches import batch_size, epoch_batches, steps_per_epoch
 from sqzx.config import TrialConfig
 from sqzx.counting import count
-from sqzx.data.splits import Split, Splits, load_splits_of
+from sqzx.data.splits import Split, load_splits_of
 from sqzx.errors import Interrupted, NonFiniteError
 from sqzx.evaluation import Scores, logits_of, score
 from sqzx.files import write_json, write_text, write_whole
 from sqzx.model import Model, check_fits, model_digest, write_model
-from sqzx.network import Apply, Parameters, initial_parameters, pure
-from sqzx.optimizer import make_optimizer, schedule
-from sqzx.preprocessing import Preprocessing, unit
+from sqzx.network import Parameters, initial_parameters, pure
+from sqzx.optimizer import make_optimizer
+from sqzx.preprocessing import of_training_images
+from sqzx.programs import Programs, TrainState, compile_programs
 from sqzx.streams import key_data
 from sqzx.trial import TrialFolder
 
-EVALUATION_BATCH = 256
 CHECKPOINT_SECONDS = 15.0
 """The time between two checkpoints: what a crash costs at most. Saving takes about 0.1 s."""
 STEPS_PER_FLUSH = 100
 """Losses wait on the device for so many steps, so that no step waits for the one before it."""
-
-
-class TrainState(NamedTuple):
-    """What a training step changes."""
-
-    parameters: Parameters
-    optimizer: Any
-
-
-class Programs(NamedTuple):
-    """The two compiled programs of a trial.
-
-    `step(state, images, labels, key, number) -> (state, loss, learning_rate)` and
-    `predict(parameters, images) -> logits`; images are uint8 (batch, h, w, c).
-    """
-
-    step: Callable[..., Any]
-    predict: Callable[..., Any]
-    evaluation_batch: int
 
 
 def train(
@@ -88,7 +68,7 @@ def train(
     total = per_epoch * config.train.epochs
 
     apply = pure(config.model, config.data.image_shape)
-    preprocessing = preprocessing_of(splits)
+    preprocessing = of_training_images(splits)
     if origin is None:
         parameters = initial_parameters(config.model, config.data.image_shape, config.seed)
     else:
@@ -185,54 +165,6 @@ def train(
     return result
 
 
-def compile_programs(
-    config: TrialConfig,
-    apply: Apply,
-    optimizer: optax.GradientTransformation,
-    splits: Splits,
-    preprocessing: Preprocessing,
-    state: TrainState,
-    size: int,
-    total: int,
-) -> Programs:
-    """Compile the training step for batches of `size` and the prediction, ahead of time.
-
-    A compiled program refuses other shapes, so nothing can recompile unseen. The seed comes in as an
-    argument only: all seeds of a configuration share one entry of the compilation cache.
-    """
-    rate_at = schedule(config.train, total)
-
-    def train_step(
-        state: TrainState, images: Array, labels: Array, key: Array, number: Array
-    ) -> tuple[Any, Any, Any]:
-        dropout_key = jax.random.fold_in(jax.random.wrap_key_data(key), number)
-
-        def loss_of(parameters: Parameters) -> Array:
-            logits = apply(parameters, preprocessing.normalise(images), dropout_key)
-            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
-        loss, gradients = jax.value_and_grad(loss_of)(state.parameters)
-        updates, moments = optimizer.update(gradients, state.optimizer, state.parameters)
-        parameters: Any = optax.apply_updates(state.parameters, updates)
-        return TrainState(parameters, moments), loss, rate_at(number)
-
-    def predict(parameters: Parameters, images: Array) -> Array:
-        return apply(parameters, preprocessing.normalise(images))
-
-    def shaped(array: np.ndarray, n: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((n, *array.shape[1:]), array.dtype)
-
-    images, labels = splits.train.images, splits.train.labels
-    evaluation_batch = min(EVALUATION_BATCH, len(splits.validation.labels))
-    return Programs(
-        step=jax.jit(train_step, donate_argnums=0)
-        .lower(state, shaped(images, size), shaped(labels, size), key_data(0), np.int32(0))
-        .compile(),
-        predict=jax.jit(predict).lower(state.parameters, shaped(images, evaluation_batch)).compile(),
-        evaluation_batch=evaluation_batch,
-    )
-
-
 def validate(programs: Programs, parameters: Parameters, split: Split, step: int) -> tuple[Scores, bool]:
     """Return the scores on a split, and whether the network says anything (not all logits are 0)."""
     logits = _logits(programs, parameters, split, f"validation images after step {step}")
@@ -279,12 +211,6 @@ class MetricsLog:
     def _append(self, lines: list[dict[str, Any]]) -> None:
         with self._path.open("a", encoding="utf-8") as file:
             file.write("".join(map(_line, lines)))
-
-
-def preprocessing_of(splits: Splits) -> Preprocessing:
-    """Return the preprocessing of a data set: its own mean and spread, from the training images."""
-    mean, std = (tuple(map(float, values)) for values in (splits.mean, splits.std))
-    return replace(unit(splits.train.images.shape[1:]), mean=mean, std=std)
 
 
 def peak_memory_mb() -> float:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import pytest
 from hypothesis import settings
 
@@ -67,3 +68,11 @@ def outcome() -> Callable[[TrialFolder], Outcome]:
         )
 
     return read
+
+
+@pytest.fixture
+def fast_compilation():
+    """Leave out most of XLA's optimisations, for trainings that share no program with others."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sqzx import checkpoints
-from sqzx.training import TrainState
+from sqzx.programs import TrainState
 
 
 def state_of(step):

@@ -30,16 +30,18 @@ def both(function, cotangent, *arguments):
     return jax.jit(run)(cotangent, *arguments)
 
 
-@settings(max_examples=15)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**31),
     side=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    channels=st.tuples(st.integers(1, 4), st.integers(1, 4)),
-    kernel=st.sampled_from([1, 3, 3, 5]),
+    # Few and many inputs for their outputs, narrow and wide ones: each form has its turn.
+    channels=st.sampled_from([(1, 3), (2, 8), (2, 9), (3, 4), (4, 4), (5, 2), (16, 16), (20, 3), (17, 18)]),
+    kernel=st.sampled_from([1, 1, 3, 3, 3, 5, 2]),
     stride=st.sampled_from([1, 1, 1, 2]),
-    padding=st.integers(0, 2),
+    padding=st.sampled_from([None, None, 0, 1, 2]),
 )
 def test_convolution(seed, side, channels, kernel, stride, padding):
+    padding = kernel // 2 if padding is None else padding
     side = tuple(max(n, kernel - 2 * padding) for n in side)
     random = np.random.default_rng(seed)
     x = random.normal(size=(2, *side, channels[0])).astype(np.float32)
@@ -94,11 +96,22 @@ def test_pooling_where_all_values_tie_hands_each_windows_gradient_on_whole(round
     assert float(gradient.min()) >= 0
 
 
-def test_two_tied_maxima_share_the_gradient_equally():
-    x = jnp.zeros((1, 3, 3, 1)).at[0, 0, 0, 0].set(1.0).at[0, 2, 0, 0].set(1.0)
-    gradient = jax.grad(lambda x: max_pool(x, "floor").sum())(x)
-    assert gradient[0, :, 0, 0].tolist() == [0.5, 0.0, 0.5]
-    assert float(gradient.sum()) == 1
+@settings(max_examples=6)
+@given(
+    seed=st.integers(0, 2**31),
+    side=st.tuples(st.integers(3, 11), st.integers(3, 11)),
+    rounding=st.sampled_from(["ceil", "floor"]),
+)
+def test_where_maxima_tie_the_first_of_the_window_gets_the_gradient(seed, side, rounding):
+    """As in Caffe and PyTorch, and as XLA's own `reduce_window` has it."""
+    random = np.random.default_rng(seed)
+    x = random.integers(0, 3, (2, *side, 2)).astype(np.float32)
+    out = [pooled_size(n, rounding) for n in side]
+    cotangent = random.integers(1, 100, (2, *out, 2)).astype(np.float32)
+    ours = both(lambda x: max_pool(x, rounding), cotangent, x)
+    theirs = both(lambda x: plain_pool(x, rounding), cotangent, x)
+    np.testing.assert_array_equal(ours[0], theirs[0])
+    np.testing.assert_array_equal(ours[1][0], theirs[1][0])
 
 
 def test_ceil_pools_a_map_of_two_pixels():
@@ -112,16 +125,48 @@ def test_not_a_number_stays_one():
 
 
 def test_accelerators_keep_the_plain_convolution(monkeypatch):
-    x, weights = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 3))
+    x, weights = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 4))
 
-    def lowered():
+    def program(groups=1):
         # A new function each time: jit would remember the one before.
-        return (
-            jax.jit(lambda x, w: convolve(x, w, (1, 1), [(0, 0), (0, 0)], **PLAIN))
-            .lower(x, weights)
-            .as_text()
-        )
+        def run(x, w):
+            return convolve(x, w, (1, 1), [(1, 1), (1, 1)], feature_group_count=groups, **PLAIN)
 
-    assert "convolution" not in lowered()
+        return str(jax.make_jaxpr(run)(x, weights[:, :, : 2 // groups]))
+
+    assert "custom_vjp" in program()
+    assert "concatenate" in program(groups=2)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert "convolution" in lowered()
+    assert "custom_vjp" not in program()
+    assert "concatenate" not in program(groups=2)
+    assert "feature_group_count=2" in program(groups=2)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_convolution_in_groups(groups, kernel):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(2, 6, 5, 4)).astype(np.float32)
+    weights = random.normal(size=(kernel, kernel, 4 // groups, 8)).astype(np.float32)
+    cotangent = random.normal(size=(2, 6, 5, 8)).astype(np.float32)
+    pads = [(kernel // 2, kernel // 2)] * 2
+    options = {"feature_group_count": groups, **PLAIN}
+    fast = both(lambda x, w: convolve(x, w, (1, 1), pads, **options), cotangent, x, weights)
+    slow = both(lambda x, w: lax.conv_general_dilated(x, w, (1, 1), pads, **options), cotangent, x, weights)
+    for ours, theirs in zip(jax.tree.leaves(fast), jax.tree.leaves(slow), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_of_networks_gets_each_its_own_gradient():
+    """`jax.vmap` over parameters, as replicates in one program are."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(3, 2, 7, 6, 4)).astype(np.float32)
+    weights = random.normal(size=(3, 3, 3, 4, 5)).astype(np.float32)
+
+    def loss(x, w):
+        return jnp.square(max_pool(convolve(x, w, (1, 1), [(1, 1), (1, 1)], **PLAIN), "ceil")).sum()
+
+    together = jax.jit(jax.vmap(jax.grad(loss, argnums=(0, 1))))(x, weights)
+    for i in range(3):
+        for ours, theirs in zip(together, jax.grad(loss, argnums=(0, 1))(x[i], weights[i]), strict=True):
+            np.testing.assert_allclose(ours[i], theirs, rtol=1e-4, atol=1e-4)

@@ -11,7 +11,8 @@ from flax import nnx
 from scipy import stats
 
 from benchmarks.agreement import random_squeezenet
-from sqzx.architectures import FireWidths, SqueezeNetConfig
+from sqzx.alexnet import AlexNet
+from sqzx.architectures import AlexNetConfig, FireWidths, SqueezeNetConfig
 from sqzx.network import functional
 from sqzx.squeezenet import Fire, SqueezeNet
 
@@ -288,23 +289,43 @@ class TestDropout:
     def test_without_a_key_nothing_is_dropped(self, ones):
         assert np.array_equal(ones(), np.ones((3, 4)))
 
-    def test_with_a_key_about_half_is_dropped_and_the_rest_doubled(self, ones):
-        logits = np.asarray(ones(jax.random.key(0)))
+    def test_with_keys_about_half_is_dropped_and_the_rest_doubled(self, ones):
+        logits = np.asarray(ones(jax.random.split(jax.random.key(0), 3)))
         kept = logits * 64 / 2
         np.testing.assert_allclose(kept, kept.round(), atol=1e-4)
         # Each of 12 means is over 64 pixels of their own: 32 +- 4 are kept.
         assert 16 < kept.min() < kept.max() < 48
         assert len(np.unique(kept)) > 1
 
-    def test_the_key_alone_decides(self, ones):
-        first, again, other = (np.asarray(ones(jax.random.key(k))) for k in (0, 0, 1))
+    def test_an_images_key_alone_decides(self, ones):
+        """So a batch may be computed in parts, and what is dropped is the same."""
+        keys = jax.random.split(jax.random.key(0), 3)
+        first, again, turned = (np.asarray(ones(k)) for k in (keys, keys, keys[::-1]))
         assert np.array_equal(first, again)
-        assert not np.array_equal(first, other)
+        assert np.array_equal(first[::-1], turned)
+        assert len({row.tobytes() for row in first}) == 3
 
     def test_a_rate_of_0_drops_nothing(self):
         apply, parameters = functional(dataclasses.replace(SMALL, dropout_rate=0.0), (8, 8, 1), 0)
         images = np.ones((1, 8, 8, 1), np.float32)
-        assert np.array_equal(apply(parameters, images), apply(parameters, images, jax.random.key(0)))
+        assert np.array_equal(apply(parameters, images), apply(parameters, images, jax.random.key(0)[None]))
+
+
+def test_each_hidden_layer_of_alexnet_drops_others():
+    config = AlexNetConfig(
+        conv_features=(4,), conv_kernels=(3,), conv_paddings=(1,), conv_groups=(1,), lrn_after=(),
+        pool_after=(), stem_stride=1, fc_features=(64, 64), num_classes=2, init="xavier",
+    )  # fmt: skip
+    graph, state = nnx.split(nnx.eval_shape(lambda: AlexNet(config, (4, 4, 1), rngs=nnx.Rngs(0))))
+    ones = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), state)
+    keys = jax.random.split(jax.random.key(0), 2)
+    maps = jax.jit(lambda keys: nnx.merge(graph, ones).maps(jnp.ones((2, 4, 4, 1)), dropout_keys=keys))(keys)
+    # All parameters are 1: fc3 is 1 + 2 x fc2 x (what is kept of 64), and the classifier the same of fc3.
+    first = (maps["fc3"][:, 0] - 1) / (2 * maps["fc2"][:, 0])
+    second = (maps["logits"][:, 0] - 1) / (2 * maps["fc3"][:, 0])
+    assert all(16 < float(n) < 48 for n in (*first, *second))
+    assert not np.allclose(first, second)
+    assert float(first[0]) != float(first[1])
 
 
 class TestInitialParameters:

@@ -28,8 +28,9 @@ from sqzx.model import Model, check_fits, model_digest, read_model, write_model
 from sqzx.network import functional, initial_parameters, pure
 from sqzx.optimizer import make_optimizer, schedule
 from sqzx.prediction import evaluate
-from sqzx.preprocessing import unit
-from sqzx.training import TrainState, compile_programs, preprocessing_of, train
+from sqzx.preprocessing import of_training_images, unit
+from sqzx.programs import TrainState, compile_programs
+from sqzx.training import train
 from sqzx.trial import Status, TrialFolder
 
 
@@ -56,14 +57,6 @@ def done(tmp_path_factory, tiny):
     status = attempt(tiny(), folder, started=time.monotonic(), say=silent)
     assert status.status == "done", status
     return folder
-
-
-@pytest.fixture
-def fast_compilation():
-    """Leave out most of XLA's optimisations, for trainings that share no program with others."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 class TestAFinishedTrial:
@@ -183,7 +176,7 @@ def programs_text(config):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "jit", recording)
-        compile_programs(config, apply, optimizer, splits, preprocessing_of(splits), state, 20, 10)
+        compile_programs(config, apply, optimizer, splits, of_training_images(splits), state, 20, 10)
     assert len(texts) == 2
     return "\n".join(texts)
 
@@ -459,7 +452,7 @@ def test_the_programs_refuse_images_of_another_shape(tiny):
     apply, parameters = functional(config.model, (8, 8, 1), 0)
     optimizer = make_optimizer(config.train, 10)
     state = TrainState(parameters, jax.tree.map(np.asarray, optimizer.init(parameters)))
-    programs = compile_programs(config, apply, optimizer, splits, preprocessing_of(splits), state, 20, 10)
+    programs = compile_programs(config, apply, optimizer, splits, of_training_images(splits), state, 20, 10)
     assert programs.evaluation_batch == 145
     assert programs.predict(parameters, splits.validation.images).shape == (145, 10)
     with pytest.raises(TypeError, match="types for which this computation was compiled"):

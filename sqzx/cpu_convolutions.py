@@ -1,0 +1,120 @@
+"""Convolutions of stride 1 for XLA's CPU backend, with gradients in the forms that it is fast at.
+
+It runs matrix products and forward convolutions near the processor's peak, but what differentiation makes of
+a convolution (dilated, reversed, batch and channels exchanged) at a fraction of it. So the gradients are
+written here as products and forward convolutions. Which form is fastest was measured on one core of an AMD
+EPYC with AVX-512 (`python -m benchmarks.layers` measures it anew), and comes down to two rules:
+
+- of a 1x1 convolution, the kernel's gradient wants its long axis in memory order where the output is narrow;
+- a wider kernel on few channels is one product with the taps of each pixel laid side by side ("im2col"),
+  and on many channels a convolution; the kernel's gradient is always a product with the taps of whichever
+  side has fewer channels.
+
+All functions equal the plain `lax.conv_general_dilated` and its gradients to float tolerance.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+NARROW = 16
+"""Outputs of a 1x1 convolution up to which its input is transposed for the kernel's gradient."""
+
+FEW = 4
+"""How many times more outputs than inputs make the inputs few."""
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+@jax.custom_vjp
+def pointwise(x: Array, kernel: Array) -> Array:
+    """Convolve maps (batch, height, width, in) with a 1x1 kernel (in, out)."""
+    return x @ kernel
+
+
+def _pointwise_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return x @ kernel, (x, kernel)
+
+
+def _pointwise_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    rows, wanted = _pixels(x), _pixels(cotangent)
+    if kernel.shape[1] <= NARROW <= kernel.shape[0]:
+        gradient = lax.optimization_barrier(rows.T) @ wanted  # the barrier keeps XLA from undoing it
+    else:
+        gradient = _contracted(rows, wanted)
+    return cotangent @ kernel.T, gradient
+
+
+pointwise.defvjp(_pointwise_forward, _pointwise_backward)
+
+
+@jax.custom_vjp
+def same(x: Array, kernel: Array) -> Array:
+    """Convolve maps (batch, height, width, in) with a kernel (k, k, in, out), k odd; sides stay as they are.
+
+    Beyond the edge are zeros, k // 2 of them.
+    """
+    inputs, outputs = kernel.shape[2:]
+    if FEW * inputs <= outputs:
+        return _taps(x, len(kernel)) @ kernel.reshape(-1, outputs)
+    return _convolved(x, kernel)
+
+
+def _same_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return same(x, kernel), (x, kernel)
+
+
+def _same_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    size, _, inputs, outputs = kernel.shape
+    turned = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
+    if FEW * inputs <= outputs:
+        to_input = _gathered(cotangent @ kernel.reshape(-1, outputs).T, size, inputs)
+    else:
+        to_input = _convolved(cotangent, turned)
+    if inputs <= outputs:
+        return to_input, _contracted(_pixels(_taps(x, size)), _pixels(cotangent)).reshape(kernel.shape)
+    # The same sums, each pixel of the input with the taps of the output around it: the kernel turned round.
+    gradient = _contracted(_pixels(x), _pixels(_taps(cotangent, size))).reshape(inputs, size, size, outputs)
+    return to_input, gradient[:, ::-1, ::-1].transpose(1, 2, 0, 3)
+
+
+same.defvjp(_same_forward, _same_backward)
+
+
+def _convolved(x: Array, kernel: Array) -> Array:
+    reach = len(kernel) // 2
+    return lax.conv_general_dilated(x, kernel, (1, 1), [(reach, reach)] * 2, dimension_numbers=_LAYOUT)
+
+
+def _taps(x: Array, size: int) -> Array:
+    """Return (batch, height, width, size * size * channels): what a window around each pixel sees."""
+    height, width = x.shape[1:3]
+    reach = size // 2
+    framed = jnp.pad(x, [(0, 0), (reach, reach), (reach, reach), (0, 0)])
+    return jnp.concatenate(
+        [framed[:, i : i + height, j : j + width] for i in range(size) for j in range(size)], axis=-1
+    )
+
+
+def _gathered(taps: Array, size: int, channels: int) -> Array:
+    """Add up what each pixel is in the windows of others: the transpose of `_taps`."""
+    reach = size // 2
+    total = None
+    for number in range(size * size):
+        i, j = divmod(number, size)
+        part = taps[..., number * channels : (number + 1) * channels]
+        placed = jnp.pad(part, [(0, 0), (i, size - 1 - i), (j, size - 1 - j), (0, 0)])
+        total = placed if total is None else total + placed
+    assert total is not None
+    return total[:, reach : total.shape[1] - reach, reach : total.shape[2] - reach]
+
+
+def _pixels(x: Array) -> Array:
+    return x.reshape(-1, x.shape[-1])
+
+
+def _contracted(a: Array, b: Array) -> Array:
+    """Return a.T @ b."""
+    return lax.dot_general(a, b, (((0,), (0,)), ((), ())))

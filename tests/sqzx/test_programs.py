@@ -1,0 +1,82 @@
+"""A training step in parts against the same step as a whole."""
+
+import logging
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from sqzx import batches
+from sqzx.data.splits import load_splits_of
+from sqzx.network import initial_parameters, pure
+from sqzx.optimizer import make_optimizer
+from sqzx.preprocessing import of_training_images
+from sqzx.programs import TrainState, compile_programs
+from sqzx.streams import key_data
+
+SIZE = 20
+
+
+@pytest.fixture
+def made(tiny, monkeypatch, fast_compilation):
+    """Compile a tiny trial whose parts have so many images, and make its first steps."""
+
+    def make(part, steps=3, **changes):
+        config = tiny(train_batch_size=SIZE, train_optimizer="sgd", train_momentum=0.9, **changes)
+        splits = load_splits_of(config.data)
+        optimizer = make_optimizer(config.train, 10)
+        parameters = initial_parameters(config.model, (8, 8, 1), 0)
+        state = TrainState(parameters, jax.tree.map(np.asarray, optimizer.init(parameters)))
+        monkeypatch.setattr("sqzx.programs.micro_batch", lambda batch, peak: part if batch == SIZE else batch)
+        programs = compile_programs(
+            config,
+            pure(config.model, (8, 8, 1)),
+            optimizer,
+            splits,
+            of_training_images(splits),
+            state,
+            SIZE,
+            10,
+        )
+        losses = []
+        for step in range(steps):
+            chosen = slice(step * SIZE, (step + 1) * SIZE)
+            images, labels = splits.train.images[chosen], splits.train.labels[chosen]
+            state, loss, rate = programs.step(state, images, labels, key_data(0, "dropout"), np.int32(step))
+            losses.append((float(loss), float(rate)))
+        return jax.tree.leaves(jax.device_get(state)), losses
+
+    return make
+
+
+@pytest.mark.parametrize("part", [1, 4, 10])
+def test_parts_make_the_step_of_the_whole_batch(made, part):
+    """Loss, gradient, what dropout drops and all: only the order of additions differs."""
+    whole, losses = made(SIZE)
+    in_parts, losses_in_parts = made(part)
+    np.testing.assert_allclose(losses_in_parts, losses, rtol=1e-5)
+    for ours, theirs in zip(in_parts, whole, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert losses[0] != losses[1]
+
+
+def test_the_comparison_would_see_another_dropout(made):
+    dropped, kept = made(SIZE)[0], made(SIZE, model_dropout_rate=0.0)[0]
+    far = [not np.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(dropped, kept, strict=True)]
+    assert any(far)
+
+
+def test_a_step_in_parts_compiles_two_programs_once(made, caplog):
+    made(4, steps=1)  # what JAX compiles once a process, for itself
+    with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax"):
+        made(4)
+    compiled = re.findall(r"Compiling (?:jit\()?(\w+)", caplog.text)
+    assert sorted(compiled) == ["gradient", "predict", "update"], caplog.text
+
+
+def test_the_rule_decides(tiny, monkeypatch):
+    """Where a part of the batch is all that is near, it is what runs."""
+    monkeypatch.setattr(batches, "NEAR_BYTES", 4 * 4 * 1024)
+    peak = 1024
+    assert batches.micro_batch(SIZE, peak) == 4
