@@ -1,4 +1,4 @@
-"""The training step in PyTorch, eager, in either memory format."""
+"""The training step in PyTorch, eager or compiled, in either memory format."""
 
 from collections.abc import Callable
 
@@ -17,13 +17,17 @@ def stepper(
     images: np.ndarray,
     labels: np.ndarray,
     memory_format: torch.memory_format,
+    *,
+    compiled: bool = False,
 ) -> Callable[[], None]:
-    """Return a function that makes one training step."""
+    """Return a function that makes one training step; `compiled` by torch.compile."""
     torch.set_num_threads(1)
     model = network(config, images.shape[1:])
     for kernel in model.parameters():
         if kernel.dim() == 4:
             kernel.data = kernel.data.contiguous(memory_format=memory_format)
+    if compiled:
+        model = torch.compile(model)
     optimizer = torch.optim.AdamW(model.parameters(), train.learning_rate)
     x = torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float32) / 255)
     x = x.contiguous(memory_format=memory_format)

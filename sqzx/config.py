@@ -46,7 +46,9 @@ class TrainConfig:
 
     `learning_rate` is the peak, reached after `warmup_fraction` of all steps, from where the schedule
     ("cosine" or "linear", the paper's) falls to 0. With AdamW the decay is decoupled and spares the
-    biases; with SGD it is Caffe's L2 term on every parameter. `momentum` belongs to SGD alone.
+    biases; with SGD it is Caffe's L2 term on every parameter. `momentum` belongs to SGD alone. With a
+    `precision` of "bf16" a training step computes maps and gradients in bfloat16, which accelerators are
+    built for (a CPU is slower with it); parameters, loss, optimiser and all evaluation stay float32.
     """
 
     epochs: int = ranged(10, low=1)
@@ -58,6 +60,7 @@ class TrainConfig:
     weight_decay: float = ranged(1e-4, low=0)
     momentum: float | None = ranged(None, low=0, high=0.9999)
     gradient_clip: float | None = above_zero(1.0)
+    precision: Literal["f32", "bf16"] = dataclasses.field(default="f32", metadata={"introduced_as": "f32"})
 
     def __post_init__(self) -> None:
         """Refuse a momentum that nothing would use; no momentum and a momentum of 0 are the same SGD."""

@@ -80,3 +80,28 @@ def test_the_rule_decides(tiny, monkeypatch):
     monkeypatch.setattr(batches, "NEAR_BYTES", 4 * 4 * 1024)
     peak = 1024
     assert batches.micro_batch(SIZE, peak) == 4
+
+
+class TestPrecision:
+    def test_half_precision_is_near_and_not_the_same(self, made):
+        exact, coarse = made(SIZE), made(SIZE, train_precision="bf16")
+        losses, coarse_losses = np.array(exact[1]), np.array(coarse[1])
+        np.testing.assert_allclose(coarse_losses, losses, rtol=0.02)
+        assert not np.array_equal(coarse_losses, losses)
+
+    def test_parameters_and_moments_stay_single(self, made):
+        assert {leaf.dtype for leaf in made(4, train_precision="bf16")[0]} <= {
+            np.dtype(np.float32),
+            np.dtype(np.int32),
+        }
+
+    def test_small_changes_are_not_lost(self, made):
+        """In bfloat16 a weight of 0.1 has no neighbour nearer than 0.0004; this step moves it by less."""
+        before = made(SIZE, steps=0)[0]
+        after = made(SIZE, steps=1, train_precision="bf16", train_learning_rate=1e-4)[0]
+        weights = [
+            (a, b) for a, b in zip(before, after, strict=True) if a.ndim == 4 and np.abs(a).max() > 0.1
+        ]
+        moved = [np.abs(a - b).max() for a, b in weights]
+        assert moved
+        assert all(0 < m < 0.0004 for m in moved)
