@@ -98,7 +98,7 @@ class TestPrecision:
     def test_small_changes_are_not_lost(self, made):
         """In bfloat16 a weight of 0.1 has no neighbour nearer than 0.0004; this step moves it by less."""
         before = made(SIZE, steps=0)[0]
-        after = made(SIZE, steps=1, train_precision="bf16", train_learning_rate=1e-4)[0]
+        after = made(SIZE, steps=1, train_precision="bf16", train_learning_rate=0.01)[0]
         weights = [
             (a, b) for a, b in zip(before, after, strict=True) if a.ndim == 4 and np.abs(a).max() > 0.1
         ]
