@@ -43,8 +43,9 @@ lint: install    ## style and types
 bench-install: install   ## PyTorch, too: what is raced and what the networks are compared with (TORCH=torch)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[bench]' '$(TORCH)'
 
-bench: bench-install   ## speed, side by side with plain Flax and PyTorch, and 1,000 counts against networks
+bench: bench-install   ## speed, side by side with plain Flax, PyTorch and Optuna; 1,000 counts against networks
 	$(BIN)/python -m benchmarks.step
+	$(BIN)/python -m benchmarks.study
 	$(BIN)/python -m benchmarks.agreement 1000
 
 clean:           ## remove the installation and what tests leave; runs/ stays

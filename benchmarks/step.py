@@ -3,14 +3,14 @@
     python -m benchmarks.step [--json]      (make bench)
 
 Each measurement is a process of its own, pinned to one core, all with the same allocator settings. The
-contestants take turns, several rounds of them, and each figure is the median of its rounds. What is counted
-is the processor's time of the process, user and system, which a neighbour's load does not prolong. PyTorch is
-left out where it is not installed (`pip install -e '.[bench]'`); what torch.compile makes of it is told for
+contestants take turns, three rounds of them where there is a goal and else one, and each figure is the median
+of its rounds. What is counted is the processor's time of the process, user and system, which a neighbour's
+load does not prolong. PyTorch is left out where it is not installed (`pip install -e '.[bench]'`); what torch.compile makes of it is told for
 the first case where there is a C++ compiler, which it needs.
 
-`share_of_peak` is the step's arithmetic (three times that of the forward pass) at the speed that was measured,
-against what the same core does in one large matrix product. `faults_a_step` counts pages that the system had
-to hand out anew; `faults_a_plain_step` are those of the plain step with the allocator's own settings.
+`share_of_peak` is the step's arithmetic (three times that of the forward pass) at the speed that was
+measured, against what the same core does in one large matrix product. `faults_a_step` counts pages that the
+system had to hand out anew; `faults_a_plain_step` are those of the plain step with the allocator's own settings.
 """
 
 import importlib.util
@@ -79,7 +79,8 @@ def compared(name: str, gflops: float, *, compiled: bool) -> dict[str, Any]:
     """Return one row: images a second of each contestant, and how many times faster this project is."""
     case = CASES[name]
     found = [c for c in CONTESTANTS if not c.startswith("torch") or importlib.util.find_spec("torch")]
-    rounds = [{who: Measured(*child(who, name)) for who in found} for _ in range(ROUNDS)]
+    turns = range(ROUNDS if case.goals else 1)
+    rounds = [{who: Measured(*child(who, name)) for who in found} for _ in turns]
     height, width, channels = case.image_shape
     row: dict[str, Any] = {"case": f"{name}, batch {BATCH}, {height}x{width}x{channels}"}
     for who in CONTESTANTS[1:]:
@@ -116,8 +117,8 @@ def told(row: dict[str, Any]) -> str:
     return (
         f"{row['case']}: sqzx is {', '.join(ratios)}\n"
         f"    images a second: {', '.join(speeds)}\n"
-        f"    {100 * row['share_of_peak']:.0f} % of the core's {row['peak_gflops']:.0f} GFLOP/s; page faults a "
-        f"step {row['faults_a_step']:.0f}, plain {row['faults_a_plain_step']:.0f}"
+        f"    {100 * row['share_of_peak']:.0f} % of the core's {row['peak_gflops']:.0f} GFLOP/s; "
+        f"page faults a step {row['faults_a_step']:.0f}, plain {row['faults_a_plain_step']:.0f}"
     )
 
 

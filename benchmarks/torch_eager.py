@@ -26,8 +26,7 @@ def stepper(
     for kernel in model.parameters():
         if kernel.dim() == 4:
             kernel.data = kernel.data.contiguous(memory_format=memory_format)
-    if compiled:
-        model = torch.compile(model)
+    forward = torch.compile(model) if compiled else model
     optimizer = torch.optim.AdamW(model.parameters(), train.learning_rate)
     x = torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float32) / 255)
     x = x.contiguous(memory_format=memory_format)
@@ -35,7 +34,7 @@ def stepper(
 
     def step() -> None:
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x), y).backward()
+        nn.functional.cross_entropy(forward(x), y).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
 

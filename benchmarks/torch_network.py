@@ -7,7 +7,7 @@ parameters and `gradients` can hand gradients back.
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from torch import nn
 
 from sqzx.architectures import AlexNetConfig, ModelConfig, SqueezeNetConfig
 from sqzx.counting import Shape
-from sqzx.network import Parameters
+
+if TYPE_CHECKING:  # what is raced against JAX must not have to import it
+    from sqzx.network import Parameters
 
 
 def network(config: ModelConfig, image_shape: Shape) -> nn.Module:
@@ -138,7 +140,7 @@ class AlexNet(nn.Module):
         return self.get_submodule(self.classifier)(x)
 
 
-def load(module: nn.Module, parameters: Parameters) -> None:
+def load(module: nn.Module, parameters: "Parameters") -> None:
     """Copy the parameters of `sqzx` into a network; every one has its place."""
     left = {".".join(path) for path in _paths(parameters)}
     for name, layer, shape in _layers(module):
@@ -162,7 +164,7 @@ def load(module: nn.Module, parameters: Parameters) -> None:
         raise ValueError(f"no place for {sorted(left)}")
 
 
-def gradients(module: nn.Module) -> Parameters:
+def gradients(module: nn.Module) -> "Parameters":
     """Return the gradients of all parameters after a backward pass, in the shapes and names of `sqzx`."""
     tree: Parameters = {}
     for name, layer, shape in _layers(module):
@@ -191,7 +193,7 @@ def _layers(module: nn.Module) -> Iterator[tuple[str, Any, tuple[int, ...]]]:
             yield name, layer, ()
 
 
-def _paths(tree: Parameters) -> Iterator[tuple[str, ...]]:
+def _paths(tree: "Parameters") -> Iterator[tuple[str, ...]]:
     for key, value in tree.items():
         if isinstance(value, dict):
             yield from ((key, *rest) for rest in _paths(value))
