@@ -22,7 +22,7 @@ from jax import lax
 from sqzx import cpu_convolutions, layers
 
 IMAGES, SECONDS = 16, 0.4
-PLAIN = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+PLAIN: dict[str, Any] = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
 
 # Sides, inputs, outputs: the layers of squeezenet_small on 28x28 pixels at base_e 32 and 128, and at squeeze
 # ratio 1.0.

@@ -5,12 +5,13 @@
 Each measurement is a process of its own, pinned to one core, all with the same allocator settings. The
 contestants take turns, three rounds of them where there is a goal and else one, and each figure is the median
 of its rounds. What is counted is the processor's time of the process, user and system, which a neighbour's
-load does not prolong. PyTorch is left out where it is not installed (`pip install -e '.[bench]'`); what torch.compile makes of it is told for
-the first case where there is a C++ compiler, which it needs.
+load does not prolong. PyTorch is left out where it is not installed (`pip install -e '.[bench]'`); what
+torch.compile makes of it is told for the first case where there is a C++ compiler, which it needs.
 
 `share_of_peak` is the step's arithmetic (three times that of the forward pass) at the speed that was
 measured, against what the same core does in one large matrix product. `faults_a_step` counts pages that the
-system had to hand out anew; `faults_a_plain_step` are those of the plain step with the allocator's own settings.
+system had to hand out anew; `faults_a_plain_step` are those of the plain step with the allocator's own
+settings.
 """
 
 import importlib.util
