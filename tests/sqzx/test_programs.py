@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from sqzx import batches
+from sqzx import batches, programs
 from sqzx.data.splits import load_splits_of
 from sqzx.network import initial_parameters, pure
 from sqzx.optimizer import make_optimizer
@@ -29,7 +29,7 @@ def made(tiny, monkeypatch, fast_compilation):
         parameters = initial_parameters(config.model, (8, 8, 1), 0)
         state = TrainState(parameters, jax.tree.map(np.asarray, optimizer.init(parameters)))
         monkeypatch.setattr("sqzx.programs.micro_batch", lambda batch, peak: part if batch == SIZE else batch)
-        programs = compile_programs(
+        compiled = compile_programs(
             config,
             pure(config.model, (8, 8, 1)),
             optimizer,
@@ -43,7 +43,7 @@ def made(tiny, monkeypatch, fast_compilation):
         for step in range(steps):
             chosen = slice(step * SIZE, (step + 1) * SIZE)
             images, labels = splits.train.images[chosen], splits.train.labels[chosen]
-            state, loss, rate = programs.step(state, images, labels, key_data(0, "dropout"), np.int32(step))
+            state, loss, rate = compiled.step(state, images, labels, key_data(0, "dropout"), np.int32(step))
             losses.append((float(loss), float(rate)))
         return jax.tree.leaves(jax.device_get(state)), losses
 
@@ -80,6 +80,49 @@ def test_the_rule_decides(tiny, monkeypatch):
     monkeypatch.setattr(batches, "NEAR_BYTES", 4 * 4 * 1024)
     peak = 1024
     assert batches.micro_batch(SIZE, peak) == 4
+
+
+class TestQuickCompilation:
+    @pytest.fixture
+    def options(self, made, monkeypatch):
+        """Return the options that the programs of a trial were compiled with."""
+
+        def of(**changes):
+            found = []
+            real = programs._compiled
+            monkeypatch.setattr(
+                programs, "_compiled", lambda lowered, options: found.append(options) or real(lowered, {})
+            )
+            made(SIZE, steps=0, **changes)
+            monkeypatch.setattr(programs, "_compiled", real)
+            return found
+
+        return of
+
+    def test_a_short_training_compiles_quickly_and_a_long_one_well(self, options, monkeypatch):
+        assert options() == [programs.QUICK] * 2
+        monkeypatch.setattr(programs, "SHORT_SECONDS", 0.0)
+        assert options() == [{}] * 2
+
+    def test_quick_programs_compute_the_same(self, made, monkeypatch):
+        quick, losses = made(SIZE)
+        monkeypatch.setattr(programs, "SHORT_SECONDS", 0.0)
+        well, other_losses = made(SIZE)
+        np.testing.assert_allclose(losses, other_losses, rtol=1e-5)
+        for ours, theirs in zip(quick, well, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+    def test_an_option_that_xla_has_no_more_is_left_out(self):
+        lowered = jax.jit(lambda x: x + 1).lower(1.0)
+        assert programs._compiled(lowered, {"xla_cpu_no_such_option": True})(1.0) == 2
+
+    def test_another_error_is_not_hidden(self):
+        class Broken:
+            def compile(self, options=None):
+                raise ValueError("out of memory")
+
+        with pytest.raises(ValueError, match="out of memory"):
+            programs._compiled(Broken(), programs.QUICK)
 
 
 class TestPrecision:

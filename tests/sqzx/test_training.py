@@ -170,7 +170,7 @@ def programs_text(config):
     def recording(function, **options):
         def lower(*arguments):
             texts.append(jit(function, **options).lower(*arguments).as_text())
-            return SimpleNamespace(compile=lambda: None)
+            return SimpleNamespace(compile=lambda options: None)
 
         return SimpleNamespace(lower=lower)
 
