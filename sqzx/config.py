@@ -113,7 +113,7 @@ def _any_of(*schemas: dict[str, Key]) -> dict[str, Key]:
             # Only words may differ (a family's name, its inits): a range has no union.
             assert get_origin(merged[name].annotation) is get_origin(key.annotation) is Literal, name
             words = (*get_args(merged[name].annotation), *get_args(key.annotation))
-            key = Key(name, Literal[tuple(dict.fromkeys(words))], {})  # type: ignore
+            key = Key(name, Literal[tuple(dict.fromkeys(words))], {})
         merged[name] = key
     return merged
 
