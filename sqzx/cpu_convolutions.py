@@ -6,9 +6,9 @@ written here as products and forward convolutions. Which form is fastest was mea
 EPYC with AVX-512 (`python -m benchmarks.layers` measures it anew), and comes down to two rules:
 
 - of a 1x1 convolution, the kernel's gradient wants its long axis in memory order where the output is narrow;
-- a wider kernel on few channels is one product with the taps of each pixel laid side by side ("im2col"),
-  and on many channels a convolution; the kernel's gradient is always a product with the taps of whichever
-  side has fewer channels.
+- a wider kernel on few channels, or on a map smaller than itself, is one product with the taps of each pixel
+  laid side by side ("im2col"), and else a convolution; the kernel's gradient is always a product with the
+  taps of whichever side has fewer channels.
 
 All functions equal the plain `lax.conv_general_dilated` and its gradients to float tolerance.
 """
@@ -55,9 +55,8 @@ def same(x: Array, kernel: Array) -> Array:
 
     Beyond the edge are zeros, k // 2 of them.
     """
-    inputs, outputs = kernel.shape[2:]
-    if FEW * inputs <= outputs:
-        return _taps(x, len(kernel)) @ kernel.reshape(-1, outputs)
+    if _as_product(x, kernel):
+        return _taps(x, len(kernel)) @ kernel.reshape(-1, kernel.shape[-1])
     return _convolved(x, kernel)
 
 
@@ -69,7 +68,7 @@ def _same_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array,
     x, kernel = saved
     size, _, inputs, outputs = kernel.shape
     turned = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
-    if FEW * inputs <= outputs:
+    if _as_product(x, kernel):
         to_input = _gathered(cotangent @ kernel.reshape(-1, outputs).T, size, inputs)
     else:
         to_input = _convolved(cotangent, turned)
@@ -81,6 +80,12 @@ def _same_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array,
 
 
 same.defvjp(_same_forward, _same_backward)
+
+
+def _as_product(x: Array, kernel: Array) -> bool:
+    inputs, outputs = kernel.shape[2:]
+    # On a map smaller than the kernel the library's convolution takes five to ten times as long.
+    return FEW * inputs <= outputs or min(x.shape[1:3]) < len(kernel)
 
 
 def _convolved(x: Array, kernel: Array) -> Array:
