@@ -12,11 +12,10 @@ network has some values that rounding alone decides (of the 28,000 windows of po
 conv2's gradient was 4 % another). So gradients are compared in double precision, and in single where no
 value lies so near.
 
-Where the maxima of a pooling tie, `sqzx` splits the gradient and PyTorch gives it to the first. The gradients
-of parameters are equal all the same. Ties at the 0 of a ReLU, or where rounding has an ELU at -1, have none
-in both. Other ties are copies of one number: an earlier pooling, whose windows overlap, has one maximum in
-two places (or a layer makes two equal ones of zeros), and layers that see one pixel at a time keep them
-equal. Whichever copy a gradient comes by, it arrives at the same parameters.
+Where the maxima of a pooling tie, both give the gradient to the first of the window. Rounding may still make
+ties of one and not of the other; such near ties are copies of one number (an earlier pooling, whose windows
+overlap, has one maximum in two places), and whichever copy a gradient comes by, it arrives at the same
+parameters.
 """
 
 import dataclasses
