@@ -67,7 +67,7 @@ _UNTOLD: dict[str, tuple[str, ...]] = {
         *("stem_stride", "stem_padding", "pool_after", "pool_rounding", "conv10_padding", "final_relu"),
         *("activation", "squeeze_activation", "bypass"),
     ),
-    "alexnet": (*("stem_stride", "conv_paddings", "pool_after", "pool_rounding", "lrn_after", "activation"),),
+    "alexnet": ("stem_stride", "conv_paddings", "pool_after", "pool_rounding", "lrn_after", "activation"),
 }
 """The keys that change what a network computes, but neither a name nor a shape."""
 

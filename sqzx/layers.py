@@ -43,7 +43,7 @@ def convolve(
     if jax.default_backend() == "cpu" and tuple(strides) == (1, 1):
         size = kernel.shape[0]
         centred = [tuple(side) for side in padding] == [(size // 2, size // 2)] * 2
-        if groups > 1:  # which the CPU backend runs one by one faster than at once
+        if groups > 1:  # each group takes the form of its own size
             parts = zip(jnp.split(x, groups, axis=-1), jnp.split(kernel, groups, axis=-1), strict=True)
             return jnp.concatenate([convolve(*part, strides, padding, **plain) for part in parts], axis=-1)
         if kernel.shape[:2] == (1, 1):

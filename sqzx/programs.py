@@ -80,7 +80,7 @@ def compile_programs(
     peak = network.peak_activations
     part = micro_batch(size, peak) if jax.default_backend() == "cpu" else size
 
-    def half(tree: Any) -> Any:
+    def at_precision(tree: Any) -> Any:
         dtype = {"f32": jnp.float32, "bf16": jnp.bfloat16}[config.train.precision]
         return jax.tree.map(lambda x: x.astype(dtype), tree)
 
@@ -98,7 +98,8 @@ def compile_programs(
         keys = jax.vmap(jax.random.fold_in, (None, 0))(step_key, first + np.arange(part, dtype=np.int32))
 
         def loss_of(parameters: Parameters) -> Array:
-            logits = apply(half(parameters), half(preprocessing.normalise(images)), keys).astype(jnp.float32)
+            inputs = at_precision(preprocessing.normalise(images))
+            logits = apply(at_precision(parameters), inputs, keys).astype(jnp.float32)
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).sum() / size
 
         loss, gradients = jax.value_and_grad(loss_of)(parameters)
