@@ -1,0 +1,1 @@
+"""Compression of trained networks: SVD, pruning, weight sharing, and the coded file."""
