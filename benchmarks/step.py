@@ -222,7 +222,7 @@ def own_stepper(config: Any, images: Any, labels: Any) -> Callable[[], None]:
     from sqzx.data.info import dataset_info
     from sqzx.data.splits import Split, Splits
     from sqzx.network import functional
-    from sqzx.optimizer import make_optimizer
+    from sqzx.optimizer import hyperparameters, make_optimizer
     from sqzx.preprocessing import of_training_images
     from sqzx.programs import TrainState, compile_programs
     from sqzx.streams import key_data
@@ -236,7 +236,8 @@ def own_stepper(config: Any, images: Any, labels: Any) -> Callable[[], None]:
     optimizer = make_optimizer(trial.train, 1000)
     state = TrainState(parameters, optimizer.init(parameters))
     preprocessing = of_training_images(splits)
-    programs = compile_programs(trial, apply, optimizer, splits, preprocessing, state, len(labels), 1000)
+    hyper = hyperparameters(trial.train)
+    programs = compile_programs(trial, apply, splits, preprocessing, state, hyper, len(labels), 1000)
 
     def step() -> None:
         nonlocal state

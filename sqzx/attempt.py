@@ -7,8 +7,8 @@ import errno
 import os
 import socket
 import traceback
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import filelock
@@ -16,7 +16,7 @@ import filelock
 from sqzx.config import TrialConfig
 from sqzx.errors import InputError, Interrupted, NonFiniteError, SqzxError
 from sqzx.provenance import provenance
-from sqzx.trial import Status, TrialFolder, now, process_start
+from sqzx.trial import State, Status, TrialFolder, now, process_start
 
 if TYPE_CHECKING:
     from sqzx.model import Model
@@ -64,29 +64,73 @@ def attempt(
     should_stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = print,
 ) -> Status:
-    """Train the trial in its claimed folder, or go on with it, and return what became of it.
+    """Train one trial in its folder, or go on with it, and return what became of it; see `attempt_stack`.
 
-    A finished trial is left as it is. `started` is the `time.monotonic()` at which the process began;
-    `say` gets the lines of the log, and may fail. Raises `InputError` where the folder holds another
-    configuration, or a trial that began from another model than `origin`.
+    Raises `ClaimedElsewhere` where another process is at work there.
     """
+    (status,) = attempt_stack(
+        [(config, folder)], started=started, origin=origin, should_stop=should_stop, say=say
+    )
+    if status is None:
+        raise ClaimedElsewhere(f"{folder.path}: another process is at work there")
+    return status
 
-    def tell(line: str) -> None:
-        with suppress(OSError):  # a full disk or a closed pipe costs the line, not the trial
-            say(line)
 
-    with claim(folder):
-        before = folder.read_status()
-        began = _digest(origin)
+def attempt_stack(
+    trials: Sequence[tuple[TrialConfig, TrialFolder]],
+    *,
+    started: float,
+    origin: "Model | None" = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = print,
+) -> list[Status | None]:
+    """Train trials as one program, each in its folder, and return what became of each.
+
+    That is None for a trial on which another process is at work, and a finished one is left as it is.
+    `started` is the `time.monotonic()` at which the process began; `say` gets the lines that also go to the
+    trials' logs, and may fail. Raises `InputError` where a folder holds another configuration, or a trial
+    that began from another model than `origin`.
+
+    An error that is no trial's own ends them all. It is the failure of a trial that was alone; those of a
+    stack are interrupted by it, so that a run tries each alone.
+    """
+    began = _digest(origin)
+    with ExitStack() as claims:
+        attempts: list[_Attempt | None] = []
+        for config, folder in trials:
+            try:
+                claims.enter_context(claim(folder))
+            except ClaimedElsewhere:
+                attempts.append(None)
+            else:
+                attempts.append(_Attempt(config, folder, began, say))
+        open_ones = [a for a in attempts if a is not None and a.status.status != "done"]
+        for one in open_ones:
+            one.begin(len(open_ones))
+        if open_ones:
+            _train(open_ones, started, origin, should_stop)
+        return [None if one is None else one.status for one in attempts]
+
+
+class _Attempt:
+    """A trial whose folder is claimed, and its status while the attempt lasts."""
+
+    def __init__(
+        self, config: TrialConfig, folder: TrialFolder, began: str | None, say: Callable[[str], None]
+    ):
+        self.config, self.folder, self._say = config, folder, say
+        self.status, self._began = folder.read_status(), began
         if folder.config_file.exists():
             _check_same(folder, folder.read_config(), config)
-            if before.attempts and before.init_from != began:
-                old, new = (found or "fresh parameters" for found in (before.init_from, began))
+            if self.status.attempts and self.status.init_from != began:
+                old, new = (found or "fresh parameters" for found in (self.status.init_from, began))
                 raise InputError(f"{folder.path}: began from {old}, not from {new}; choose another folder")
-        if before.status == "done":
-            return before
-        folder.write_config(config)
-        status = Status(
+
+    def begin(self, stack: int) -> None:
+        """Say that the trial runs, in a stack of so many."""
+        before = self.status
+        self.folder.write_config(self.config)
+        self.status = Status(
             status="running",
             attempts=before.attempts + 1,
             host=socket.gethostname(),
@@ -94,44 +138,73 @@ def attempt(
             process_start=process_start(os.getpid()),
             started_time=now(),
             faults=before.faults,
-            init_from=began,
+            init_from=self._began,
+            stack=stack,
             provenance=provenance(),
         )
-        folder.write_status(status)
+        self.folder.write_status(self.status)
 
-        def on_fault(fault: str) -> None:
-            nonlocal status
-            tell(f"fault: {fault}")
-            status = status.but(faults=(*status.faults, fault))
-            folder.write_status(status)
+    def tell(self, line: str) -> None:
+        """Put a line into the trial's log; a full disk or a closed pipe costs the line, not the trial."""
+        with suppress(OSError):
+            self._say(line)
+        with suppress(OSError), self.folder.log_file.open("a", encoding="utf-8") as log:
+            log.write(line + "\n")
 
-        try:
-            from sqzx.training import train  # JAX starts here, after the claim
+    def on_fault(self, fault: str) -> None:
+        """Keep and tell damage that was got round."""
+        self.tell(f"fault: {fault}")
+        self.status = self.status.but(faults=(*self.status.faults, fault))
+        self.folder.write_status(self.status)
 
-            train(
-                config,
-                folder,
-                origin=origin,
-                should_stop=should_stop,
-                on_fault=on_fault,
-                say=tell,
-                started=started,
-            )
-            status = status.but(status="done")
-        except Interrupted as error:
-            status = status.but(status="interrupted", reason=str(error))
-        except NonFiniteError as error:
-            status = status.but(status="failed", reason=f"not finite: {error}")
-        except SqzxError as error:
-            status = status.but(status="failed", reason=str(error))
-        except Exception as error:
-            tell(traceback.format_exc())
-            status = status.but(status="failed", reason=_cause(error))
-        status = status.but(ended_time=now())
-        if status.reason:
-            tell(f"{status.status}: {status.reason}")
-        folder.write_status(status)
-        return status
+    def on_end(self, error: NonFiniteError | None) -> None:
+        """Say that the trial is done, or what its numbers came to."""
+        if error is None:
+            self.end("done")
+        else:
+            self.end("failed", f"not finite: {error}")
+
+    def end(self, state: State, reason: str | None = None) -> None:
+        """Say what became of the trial."""
+        self.status = self.status.but(status=state, reason=reason, ended_time=now())
+        if reason:
+            self.tell(f"{state}: {reason}")
+        self.folder.write_status(self.status)
+
+
+def _train(
+    attempts: Sequence[_Attempt],
+    started: float,
+    origin: "Model | None",
+    should_stop: Callable[[], bool],
+) -> None:
+    """Train, and give each trial whose end the training does not tell the end that its error means."""
+    try:
+        from sqzx.training import Job, train_stack  # JAX starts here, after the claim
+
+        jobs = [
+            Job(config=one.config, folder=one.folder, say=one.tell, on_fault=one.on_fault, on_end=one.on_end)
+            for one in attempts
+        ]
+        train_stack(jobs, origin=origin, should_stop=should_stop, started=started)
+    except Interrupted as error:
+        _end_rest(attempts, "interrupted", str(error))
+    except SqzxError as error:
+        _end_rest(attempts, "failed", str(error))
+    except Exception as error:
+        for one in attempts:
+            if one.status.status == "running":
+                one.tell(traceback.format_exc())
+        if len(attempts) == 1:
+            _end_rest(attempts, "failed", _cause(error))
+        else:
+            _end_rest(attempts, "interrupted", f"its stack of {len(attempts)} failed: {_cause(error)}")
+
+
+def _end_rest(attempts: Sequence[_Attempt], state: State, reason: str) -> None:
+    for one in attempts:
+        if one.status.status == "running":
+            one.end(state, reason)
 
 
 def _digest(origin: "Model | None") -> str | None:

@@ -44,6 +44,13 @@ TimeLimit = Annotated[
 FailFast = Annotated[
     bool, Parameter(name="--fail-fast", negative="", help="End the run at the first failure.")
 ]
+Stack = Annotated[
+    str,
+    Parameter(
+        name="--stack",
+        help="Train up to N trials that differ in seed or optimiser numbers as one program; or auto.",
+    ),
+]
 
 app = App(
     name="sqzx",
@@ -194,12 +201,7 @@ def train(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: asked.append(number))
 
-    def say(line: str) -> None:
-        print(line, flush=True)
-        with folder.log_file.open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
-
-    status = attempt(trial, folder, started=started, origin=origin, should_stop=lambda: bool(asked), say=say)
+    status = attempt(trial, folder, started=started, origin=origin, should_stop=lambda: bool(asked), say=_say)
     if (result := folder.read_result()) and status.status == "done":
         print(
             f"test top-1 {result['test_top1']:.4f}, {result['params']:,} parameters; see {folder.result_file}"
@@ -411,25 +413,32 @@ def run_(
     workers: Workers = None,
     time_limit: TimeLimit = None,
     fail_fast: FailFast = False,
+    stack: Stack = "1",
 ) -> int:
     """Run what is missing of a study, and nothing else."""
     from sweeps.runner import run
     from sweeps.study import read_study
     from sweeps.view import view_for_output
 
-    options = _run_options(workers, time_limit, fail_fast)
+    options = _run_options(workers, time_limit, fail_fast, stack)
     return run(read_study(study), out, options, view_for_output()).exit_code
 
 
 @sweep.command
 def retry(
-    folder: Folder, *, workers: Workers = None, time_limit: TimeLimit = None, fail_fast: FailFast = False
+    folder: Folder,
+    *,
+    workers: Workers = None,
+    time_limit: TimeLimit = None,
+    fail_fast: FailFast = False,
+    stack: Stack = "1",
 ) -> int:
     """Mark the failed trials of a study as pending, and run what is missing."""
     from sweeps.runner import retry
     from sweeps.view import view_for_output
 
-    return retry(folder, _run_options(workers, time_limit, fail_fast), view_for_output()).exit_code
+    options = _run_options(workers, time_limit, fail_fast, stack)
+    return retry(folder, options, view_for_output()).exit_code
 
 
 @sweep.command
@@ -519,14 +528,21 @@ def _settings(config: Path | None, preset: str | None, assignments: tuple[str, .
     return settings | dict(parse_assignment(text) for text in assignments)
 
 
-def _run_options(workers: int | None, time_limit: float | None, fail_fast: bool) -> Any:
+def _run_options(workers: int | None, time_limit: float | None, fail_fast: bool, stack: str) -> Any:
     from sweeps.runner import RunOptions
 
     if workers is not None and workers < 1:
         raise InputError(f"--workers: needs at least 1, found {workers}")
     if time_limit is not None and not time_limit > 0:
         raise InputError(f"--time-limit: needs more than 0 seconds, found {time_limit:g}")
-    return RunOptions(workers=workers, time_limit=time_limit, fail_fast=fail_fast)
+    if stack != "auto" and not (stack.isdecimal() and int(stack)):
+        raise InputError(f"--stack {stack}: needs a whole number of at least 1, or auto")
+    return RunOptions(
+        workers=workers,
+        time_limit=time_limit,
+        fail_fast=fail_fast,
+        stack="auto" if stack == "auto" else int(stack),
+    )
 
 
 def _image_shape(shape: tuple[int, ...], size: str | None, channels: int | None) -> tuple[int, ...]:
@@ -554,6 +570,10 @@ def _print_set(info: Any) -> None:
         f"{info.name}: {info.train_examples:,} training and {info.test_examples:,} test images of {shape}, "
         f"{info.num_classes} classes ({info.source})"
     )
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _print_json(value: Any) -> None:

@@ -70,6 +70,11 @@ class TrainConfig:
             object.__setattr__(self, "momentum", 0.0)
 
 
+HYPERPARAMETERS = ("learning_rate", "weight_decay", "momentum", "gradient_clip")
+"""The keys of `train` that a compiled training step takes as arguments: trials that differ in them alone are
+one program. One that is None is left out of the step, which makes another program."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
     """One network, one data set, one recipe, one seed: everything that decides a trial's outcome."""

@@ -41,12 +41,13 @@ def score(logits: np.ndarray, labels: np.ndarray) -> Scores:
 def logits_of(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int) -> np.ndarray:
     """Return the logits (n, classes) of images (n, h, w, c); `predict` always gets `batch_size` of them.
 
-    The last batch is filled up with black images, whose logits are dropped: every image counts.
+    The last batch is filled up with black images, whose logits are dropped: every image counts. Axes that
+    `predict` puts before that of the images (those of several networks) stay.
     """
     parts = []
     for start in range(0, len(images), batch_size):
         batch = np.asarray(images[start : start + batch_size])
         missing = batch_size - len(batch)
         full = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)))
-        parts.append(np.asarray(predict(full))[: len(batch)])
-    return np.concatenate(parts)
+        parts.append(np.asarray(predict(full))[..., : len(batch), :])
+    return np.concatenate(parts, axis=-2)

@@ -1,11 +1,24 @@
 """The optimiser of a training configuration, in optax."""
 
+import dataclasses
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 
-from sqzx.config import TrainConfig
+from sqzx.config import HYPERPARAMETERS, TrainConfig
+
+
+def hyperparameters(config: TrainConfig) -> dict[str, np.ndarray]:
+    """Return the numbers of a configuration that are arguments of its training step, float32 scalars."""
+    values = {name: getattr(config, name) for name in HYPERPARAMETERS}
+    return {name: np.asarray(value, np.float32) for name, value in values.items() if value is not None}
+
+
+def optimizer_of(config: TrainConfig, values: dict[str, Any], steps: int) -> optax.GradientTransformation:
+    """Return the optimiser with `values` in the place of the configuration's own (traced ones, say)."""
+    return make_optimizer(dataclasses.replace(config, **values), steps)
 
 
 def schedule(config: TrainConfig, steps: int) -> optax.Schedule:
@@ -38,7 +51,7 @@ def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformat
         *clip,
         optax.add_decayed_weights(config.weight_decay),
         optax.scale_by_learning_rate(rate),
-        optax.trace(config.momentum or 0.0),
+        optax.trace(0.0 if config.momentum is None else config.momentum),
     )
 
 

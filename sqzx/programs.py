@@ -1,5 +1,7 @@
 """The programs that a trial compiles: a training step, in parts where that is faster, and a prediction."""
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,7 +16,7 @@ from sqzx.config import TrialConfig
 from sqzx.counting import count
 from sqzx.data.splits import Splits
 from sqzx.network import Apply, Parameters
-from sqzx.optimizer import schedule
+from sqzx.optimizer import optimizer_of, schedule
 from sqzx.preprocessing import Preprocessing
 from sqzx.streams import key_data
 
@@ -49,7 +51,8 @@ class Programs(NamedTuple):
     """What a trial has compiled.
 
     `step(state, images, labels, key, number) -> (state, loss, learning_rate)` and
-    `predict(parameters, images) -> logits`; images are uint8 (batch, h, w, c).
+    `predict(parameters, images) -> logits`; images are uint8 (batch, h, w, c). Of several replicates all
+    but the number of a step and the images of a prediction has a leading axis.
     """
 
     step: Callable[..., Any]
@@ -60,29 +63,47 @@ class Programs(NamedTuple):
 def compile_programs(
     config: TrialConfig,
     apply: Apply,
-    optimizer: optax.GradientTransformation,
     splits: Splits,
     preprocessing: Preprocessing,
     state: TrainState,
+    hyper: dict[str, np.ndarray],
     size: int,
     total: int,
+    *,
+    replicates: int = 1,
 ) -> Programs:
     """Compile the training step for batches of `size` and the prediction, ahead of time.
 
-    A compiled program refuses other shapes, so nothing can recompile unseen. The seed comes in as an
-    argument only: all seeds of a configuration share one entry of the compilation cache.
+    A compiled program refuses other shapes, so nothing can recompile unseen. The seed and the optimiser's
+    numbers (`hyper`, see `optimizer.hyperparameters`) come in as arguments only: all trials that differ in
+    them alone share one entry of the compilation cache.
+
+    With several `replicates` such trials are one program: `state`, `hyper`, the key, images and labels of a
+    step, its loss and the logits have a leading axis of that length. They share the step's number.
 
     On a CPU a batch may be the sum of smaller ones (`batches.micro_batch`), each a call of one program: a
     loop inside of a program runs slower there.
     """
-    rate_at = schedule(config.train, total)
     network = count(config.model, config.data.image_shape)
-    peak = network.peak_activations
-    part = micro_batch(size, peak) if jax.default_backend() == "cpu" else size
+    peak = network.peak_activations * replicates
+    on_cpu = jax.default_backend() == "cpu"
+    part = micro_batch(size, peak) if on_cpu else size
 
     def at_precision(tree: Any) -> Any:
         dtype = {"f32": jnp.float32, "bf16": jnp.bfloat16}[config.train.precision]
         return jax.tree.map(lambda x: x.astype(dtype), tree)
+
+    def of_each(function: Callable[..., Any], shared: int = 0) -> Callable[..., Any]:
+        """Return a function for all replicates, whose last `shared` arguments are the same for each."""
+        if replicates == 1:
+            return function
+
+        @functools.wraps(function)  # its name is that of the compiled program
+        def mapped(*arguments: Any) -> Any:
+            own = len(arguments) - shared
+            return jax.vmap(function, in_axes=(0,) * own + (None,) * shared)(*arguments)
+
+        return mapped
 
     def gradient(
         so_far: Gradient,
@@ -105,43 +126,61 @@ def compile_programs(
         loss, gradients = jax.value_and_grad(loss_of)(parameters)
         return jax.tree.map(jnp.add, so_far, Gradient(loss, gradients))
 
-    def update(state: TrainState, whole: Gradient, number: Array) -> tuple[Any, Any, Any, Any]:
+    def update(
+        state: TrainState, whole: Gradient, hyper: dict[str, Array], number: Array
+    ) -> tuple[Any, Any, Any, Any]:
+        optimizer = optimizer_of(config.train, hyper, total)
         updates, moments = optimizer.update(whole.parameters, state.optimizer, state.parameters)
         parameters: Any = optax.apply_updates(state.parameters, updates)
+        rate = schedule(dataclasses.replace(config.train, **hyper), total)(number)
         nothing = jax.tree.map(jnp.zeros_like, whole)
-        return TrainState(parameters, moments), whole.loss, rate_at(number), nothing
+        return TrainState(parameters, moments), whole.loss, rate, nothing
 
     def train_step(
-        state: TrainState, images: Array, labels: Array, key: Array, number: Array
+        state: TrainState, images: Array, labels: Array, key: Array, hyper: dict[str, Array], number: Array
     ) -> tuple[Any, Any, Any]:
         zero = jax.tree.map(jnp.zeros_like, Gradient(jnp.float32(0), state.parameters))
         whole = gradient(zero, state.parameters, images, labels, key, number, np.int32(0))
-        return update(state, whole, number)[:3]
+        return update(state, whole, hyper, number)[:3]
 
     def predict(parameters: Parameters, images: Array) -> Array:
         return apply(parameters, preprocessing.normalise(images))
 
-    def shaped(array: np.ndarray, n: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((n, *array.shape[1:]), array.dtype)
+    each = () if replicates == 1 else (replicates,)
 
-    expected = 3 * network.flops * size * total / EXPECTED_FLOPS
-    options = QUICK if jax.default_backend() == "cpu" and expected < SHORT_SECONDS else {}
+    def shaped(array: np.ndarray, n: int, lead: tuple[int, ...] = ()) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((*lead, n, *array.shape[1:]), array.dtype)
 
-    images, labels = splits.train.images, splits.train.labels
-    inputs = (shaped(images, part), shaped(labels, part), key_data(0), np.int32(0))
+    expected = 3 * network.flops * size * total * replicates / EXPECTED_FLOPS
+    options = QUICK if on_cpu and expected < SHORT_SECONDS else {}
+
+    images, labels = shaped(splits.train.images, part, each), shaped(splits.train.labels, part, each)
+    key = jax.ShapeDtypeStruct((*each, *key_data(0).shape), key_data(0).dtype)
     evaluation_batch = min(EVALUATION_BATCH, len(splits.validation.labels))
-    if jax.default_backend() == "cpu":
+    if on_cpu:
         evaluation_batch = micro_batch(evaluation_batch, peak)
-    predicting = jax.jit(predict).lower(state.parameters, shaped(images, evaluation_batch))
+    predicting = jax.jit(of_each(predict, 1))
+    predicting = predicting.lower(state.parameters, shaped(splits.train.images, evaluation_batch))
     predicting = _compiled(predicting, options)
+    number = np.int32(0)
     if part == size:
-        whole_step = _compiled(jax.jit(train_step, donate_argnums=0).lower(state, *inputs), options)
-        return Programs(whole_step, predicting, evaluation_batch)
+        whole_step = jax.jit(of_each(train_step, 1), donate_argnums=0)
+        whole_step = _compiled(whole_step.lower(state, images, labels, key, hyper, number), options)
 
-    nothing = Gradient(np.zeros((), np.float32), jax.tree.map(np.zeros_like, state.parameters))
-    adding = jax.jit(gradient, donate_argnums=0)
-    adding = _compiled(adding.lower(nothing, state.parameters, *inputs, np.int32(0)), options)
-    updating = _compiled(jax.jit(update, donate_argnums=(0, 1)).lower(state, nothing, np.int32(0)), options)
+        def step(
+            state: TrainState, images: np.ndarray, labels: np.ndarray, key: np.ndarray, number: np.ndarray
+        ) -> tuple[Any, Any, Any]:
+            return whole_step(state, images, labels, key, hyper, number)
+
+        return Programs(step, predicting, evaluation_batch)
+
+    nothing = Gradient(np.zeros(each, np.float32), jax.tree.map(np.zeros_like, state.parameters))
+    adding = jax.jit(of_each(gradient, 2), donate_argnums=0)
+    adding = _compiled(
+        adding.lower(nothing, state.parameters, images, labels, key, number, np.int32(0)), options
+    )
+    updating = jax.jit(of_each(update, 1), donate_argnums=(0, 1))
+    updating = _compiled(updating.lower(state, nothing, hyper, number), options)
 
     def step_in_parts(
         state: TrainState, images: np.ndarray, labels: np.ndarray, key: np.ndarray, number: np.ndarray
@@ -149,11 +188,11 @@ def compile_programs(
         nonlocal nothing
         whole = nothing
         for first in range(0, size, part):
-            chosen = slice(first, first + part)
+            chosen = (*(slice(None) for _ in each), slice(first, first + part))
             whole = adding(
                 whole, state.parameters, images[chosen], labels[chosen], key, number, np.int32(first)
             )
-        state, loss, rate, nothing = updating(state, whole, number)
+        state, loss, rate, nothing = updating(state, whole, hyper, number)
         return state, loss, rate
 
     return Programs(step_in_parts, predicting, evaluation_batch)

@@ -1,36 +1,39 @@
-"""Training of one trial, from its configuration to the numbers and files of its folder.
+"""Training of trials, from their configurations to the numbers and files of their folders.
 
-The loop reads from top to bottom in `train`. It may be stopped between any two steps and goes on from its
-newest checkpoint to the same parameters, metrics and predictions, bit for bit, that it would have reached
-uncut (on the same number of cores): every random stream depends on the seed, its name and the step alone.
+The loop reads from top to bottom in `_train_together`. It may be stopped between any two steps and goes on
+from its newest checkpoint to the same parameters, metrics and predictions, bit for bit, that it would have
+reached uncut (on the same number of cores, in the same stack): every random stream depends on the seed, its
+name and the step alone.
+
+A stack of trials (`sqzx.stacking`) is one program, and one loop: arrays have a leading axis with an entry for
+each trial, and each trial has its own order of images, its own folder and its own end.
 """
 
-import json
-import math
 import resource
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax import Array
 
 from sqzx import checkpoints
 from sqzx.batches import batch_size, epoch_batches, steps_per_epoch
+from sqzx.checkpoints import Restored
 from sqzx.config import TrialConfig
-from sqzx.counting import count
-from sqzx.data.splits import Split, load_splits_of
+from sqzx.counting import Network, count
+from sqzx.data.splits import Split, Splits, load_splits_of
 from sqzx.errors import Interrupted, NonFiniteError
 from sqzx.evaluation import Scores, logits_of, score
-from sqzx.files import write_json, write_text, write_whole
+from sqzx.files import write_json, write_whole
+from sqzx.metrics import MetricsLog
 from sqzx.model import Model, check_fits, model_digest, write_model
-from sqzx.network import Parameters, initial_parameters, pure
-from sqzx.optimizer import make_optimizer
-from sqzx.preprocessing import of_training_images
-from sqzx.programs import Programs, TrainState, compile_programs
+from sqzx.network import Apply, Parameters, initial_parameters, pure
+from sqzx.optimizer import hyperparameters, make_optimizer
+from sqzx.preprocessing import Preprocessing, of_training_images
+from sqzx.programs import TrainState, compile_programs
 from sqzx.streams import key_data
 from sqzx.trial import TrialFolder
 
@@ -38,6 +41,21 @@ CHECKPOINT_SECONDS = 15.0
 """The time between two checkpoints: what a crash costs at most. Saving takes about 0.1 s."""
 STEPS_PER_FLUSH = 100
 """Losses wait on the device for so many steps, so that no step waits for the one before it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A trial to train: its configuration and folder, and who hears of it.
+
+    `say` gets a line an epoch, `on_fault` hears of damage that was got round, and `on_end` of the trial's
+    end: None where its files are complete, or the error that ended it.
+    """
+
+    config: TrialConfig
+    folder: TrialFolder
+    say: Callable[[str], None]
+    on_fault: Callable[[str], None]
+    on_end: Callable[[NonFiniteError | None], None]
 
 
 def train(
@@ -50,53 +68,151 @@ def train(
     say: Callable[[str], None] = print,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     started: float | None = None,
-) -> dict[str, Any]:
-    """Train the network of `config`, write its files into `folder` and return the content of `result.json`.
-
-    `origin` is a model from whose parameters it starts, and whose preprocessing it keeps: weights mean
-    nothing without it. `should_stop` is asked between steps; where it says so, the state is saved and
-    `Interrupted` raised. `on_fault` hears of damage that was got round, `say` gets a line an epoch.
-    `started` is the `time.monotonic()` at which the process began.
+) -> None:
+    """Train the network of one configuration and write its files into `folder`; see `train_stack`.
 
     Raises `NonFiniteError` where a loss, or a logit of the validation or test images, is not finite.
     """
+    ends: list[NonFiniteError | None] = []
+    job = Job(config=config, folder=folder, say=say, on_fault=on_fault, on_end=ends.append)
+    train_stack(
+        [job],
+        origin=origin,
+        should_stop=should_stop,
+        checkpoint_seconds=checkpoint_seconds,
+        started=started,
+    )
+    if (error := ends[0]) is not None:
+        raise error
+
+
+def train_stack(
+    jobs: Sequence[Job],
+    *,
+    origin: Model | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    started: float | None = None,
+) -> None:
+    """Train trials that are one program (of one `stacking.program_key`), side by side.
+
+    `origin` is a model from whose parameters they start, and whose preprocessing they keep: weights mean
+    nothing without it. `should_stop` is asked between steps; where it says so, all states are saved and
+    `Interrupted` raised. `started` is the `time.monotonic()` at which the process began. Trials that stand
+    at different steps (one lost its newest checkpoint, say) are trained one group after the other.
+    """
     started = time.monotonic() if started is None else started
+    task = _task(jobs[0].config, origin)
+    standing: dict[int, list[tuple[Job, Restored]]] = {}
+    for job in jobs:
+        restored = checkpoints.restore(job.folder.checkpoints, _fresh(task, job.config, origin))
+        for fault in restored.faults:
+            job.on_fault(fault)
+        standing.setdefault(restored.step, []).append((job, restored))
+    for members in standing.values():
+        _train_together(task, members, should_stop, checkpoint_seconds, started)
+        started = time.monotonic()
+
+
+class _Task(NamedTuple):
+    """What the trials of a stack share."""
+
+    network: Network
+    apply: Apply
+    splits: Splits
+    preprocessing: Preprocessing
+    size: int
+    per_epoch: int
+    total: int
+    origin: str
+
+
+def _task(config: TrialConfig, origin: Model | None) -> _Task:
     network = count(config.model, config.data.image_shape)  # refuses maps that shrink to nothing
     splits = load_splits_of(config.data)
     per_epoch = steps_per_epoch(config.train.batch_size, len(splits.train.labels))
-    size = batch_size(config.train.batch_size, len(splits.train.labels))
-    total = per_epoch * config.train.epochs
+    preprocessing, told = of_training_images(splits), ""
+    if origin is not None:
+        check_fits(origin, config.model, config.data.image_shape)
+        sides = preprocessing.size
+        preprocessing = replace(origin.preprocessing, size=sides, cover=sides)
+        told = f", from: {origin.source} ({model_digest(origin)})"
+    return _Task(
+        network=network,
+        apply=pure(config.model, config.data.image_shape),
+        splits=splits,
+        preprocessing=preprocessing,
+        size=batch_size(config.train.batch_size, len(splits.train.labels)),
+        per_epoch=per_epoch,
+        total=per_epoch * config.train.epochs,
+        origin=told,
+    )
 
-    apply = pure(config.model, config.data.image_shape)
-    preprocessing = of_training_images(splits)
+
+def _fresh(task: _Task, config: TrialConfig, origin: Model | None) -> TrainState:
+    """Return the state of a trial before its first step."""
     if origin is None:
         parameters = initial_parameters(config.model, config.data.image_shape, config.seed)
     else:
-        check_fits(origin, config.model, config.data.image_shape)
         parameters = origin.parameters
-        sides = preprocessing.size
-        preprocessing = replace(origin.preprocessing, size=sides, cover=sides)
-    optimizer = make_optimizer(config.train, total)
-    fresh = TrainState(parameters, jax.tree.map(np.asarray, optimizer.init(parameters)))
-    step, state, progress, faults = checkpoints.restore(folder.checkpoints, fresh)
-    for fault in faults:
-        on_fault(fault)
-    metrics = MetricsLog(folder, step)
+    moments = make_optimizer(config.train, task.total).init(parameters)
+    return TrainState(parameters, jax.tree.map(np.asarray, moments))
+
+
+def _train_together(
+    task: _Task,
+    members: Sequence[tuple[Job, Restored]],
+    should_stop: Callable[[], bool],
+    checkpoint_seconds: float,
+    started: float,
+) -> None:
+    """Train trials from the step at which all of them stand to their ends."""
+    jobs = [job for job, _ in members]
+    config, splits, n = jobs[0].config, task.splits, len(jobs)
+    step, progress = members[0][1].step, members[0][1].progress
+    state = _stacked([restored.state for _, restored in members])
+    logs = [MetricsLog(job.folder, step) for job in jobs]
+    living = dict(enumerate(jobs))  # by their place in the stack
     start_seconds = time.monotonic() - started
 
     clock = time.monotonic()
-    programs = compile_programs(config, apply, optimizer, splits, preprocessing, state, size, total)
+    programs = compile_programs(
+        config,
+        task.apply,
+        splits,
+        task.preprocessing,
+        state,
+        _stacked([hyperparameters(job.config.train) for job in jobs]),
+        task.size,
+        task.total,
+        replicates=n,
+    )
     compile_seconds = time.monotonic() - clock
-    key = key_data(config.seed, "dropout")
+    key = _stacked([key_data(job.config.seed, "dropout") for job in jobs])
     step_seconds, train_seconds = progress.get("step_seconds", 0.0), progress.get("train_seconds", 0.0)
     saved = clock = time.monotonic()
+    waiting: list[tuple[int, int, Any, Any]] = []  # step, epoch, loss, rate: the last two on the device
+
+    def end(place: int, error: NonFiniteError | None) -> None:
+        living.pop(place).on_end(error)
+
+    def flush() -> None:
+        fetched = jax.device_get(waiting)
+        waiting.clear()
+        for place in list(living):
+            try:
+                logs[place].train([(s, e, *_of(place, (loss, rate), n)) for s, e, loss, rate in fetched])
+            except NonFiniteError as error:
+                end(place, error)
 
     def save() -> None:
-        metrics.flush()
+        flush()
         now = time.monotonic()
-        unfinished = now - begun if step % per_epoch else 0.0  # of the epoch under way
+        unfinished = now - begun if step % task.per_epoch else 0.0  # of the epoch under way
         so_far = {"step_seconds": step_seconds + unfinished, "train_seconds": train_seconds + now - clock}
-        checkpoints.save(folder.checkpoints, step, state, so_far)
+        fetched = jax.device_get(state)
+        for place, job in living.items():
+            checkpoints.save(job.folder.checkpoints, step, _of(place, fetched, n), so_far)
 
     def save_if_due() -> None:
         nonlocal saved
@@ -104,45 +220,96 @@ def train(
         if stop or time.monotonic() - saved > checkpoint_seconds:
             save()
             saved = time.monotonic()
-        if stop:
-            raise Interrupted(f"stopped at step {step} of {total}")
+        if stop and living:
+            raise Interrupted(f"stopped at step {step} of {task.total}")
 
-    for epoch in range(step // per_epoch, config.train.epochs):
+    def logits(split: Split, of: str) -> dict[int, np.ndarray]:
+        """Return the logits of the living; one whose logits are not finite ends."""
+        found = logits_of(
+            lambda images: programs.predict(state.parameters, images), split.images, programs.evaluation_batch
+        )
+        own = {place: _of(place, found, n) for place in living}
+        for place in own:
+            if not np.isfinite(own[place]).all():
+                end(place, NonFiniteError(f"the logits of the {of} are not finite"))
+        return {place: own[place] for place in living}
+
+    scores: dict[int, tuple[Scores, bool]] = {}  # and whether it says anything: not all logits are 0
+
+    def validate() -> None:
+        for place, said in logits(splits.validation, f"validation images after step {step}").items():
+            scores[place] = score(said, splits.validation.labels), bool(said.any())
+
+    for epoch in range(step // task.per_epoch, config.train.epochs):
         begun = time.monotonic()
-        done = step % per_epoch
-        for images, labels in epoch_batches(
-            splits.train, config.data, size, seed=config.seed, epoch=epoch, first=done
+        done = step % task.per_epoch
+        for images, labels in _side_by_side(
+            [
+                epoch_batches(
+                    splits.train, job.config.data, task.size, seed=job.config.seed, epoch=epoch, first=done
+                )
+                for job in jobs
+            ]
         ):
             state, loss, rate = programs.step(state, images, labels, key, np.int32(step))
             step += 1
-            metrics.train(step, epoch, loss, rate)
-            if step % per_epoch:  # a checkpoint at the end of an epoch comes after its validation
+            waiting.append((step, epoch, loss, rate))
+            if len(waiting) == STEPS_PER_FLUSH:
+                flush()
+            if step % task.per_epoch:  # a checkpoint at the end of an epoch comes after its validation
                 save_if_due()
-        metrics.flush()
+            if not living:
+                return
+        flush()
         step_seconds += time.monotonic() - begun
-        scores, learned = validate(programs, state.parameters, splits.validation, step)
-        metrics.validation(step, epoch, scores)
-        say(f"epoch {epoch + 1}/{config.train.epochs}: {_told(scores, learned)}")
+        validate()
+        if not living:
+            return
+        for place, job in living.items():
+            logs[place].validation(step, epoch, scores[place][0])
+            job.say(f"epoch {epoch + 1}/{config.train.epochs}: {_told(*scores[place])}")
         save_if_due()
-    if step not in checkpoints.steps(folder.checkpoints):
+    if any(step not in checkpoints.steps(job.folder.checkpoints) for job in living.values()):
         save()
     train_seconds += time.monotonic() - clock
 
-    scores, learned = validate(programs, state.parameters, splits.validation, step)
-    test_logits = _logits(programs, state.parameters, splits.test, "test images")
+    if not scores:  # all epochs were there already
+        validate()
+    parameters = jax.device_get(state.parameters)
+    seconds = {
+        "start_seconds": start_seconds,
+        "compile_seconds": compile_seconds,
+        "train_seconds": train_seconds,
+        "images_per_second": task.total * task.size / step_seconds,
+    }
+    for place, test_logits in logits(splits.test, "test images").items():
+        _finish(task, jobs[place], _of(place, parameters, n), *scores[place], test_logits, seconds)
+        end(place, None)
+
+
+def _finish(
+    task: _Task,
+    job: Job,
+    parameters: Parameters,
+    validation: Scores,
+    learned: bool,
+    test_logits: np.ndarray,
+    seconds: dict[str, float],
+) -> None:
+    """Write what a finished trial leaves: predictions, model, and last of all its result."""
+    config, folder, splits, network = job.config, job.folder, task.splits, task.network
     _write_predictions(folder, test_logits, splits.test.labels)
     trained = Model(
         config=config.model,
-        parameters=jax.tree.map(np.asarray, state.parameters),
-        preprocessing=preprocessing,
+        parameters=parameters,
+        preprocessing=task.preprocessing,
         class_names=splits.info.class_names,
-        source=f"trained on {config.data.name}, seed {config.seed}"
-        + (f", from: {origin.source} ({model_digest(origin)})" if origin else ""),
+        source=f"trained on {config.data.name}, seed {config.seed}{task.origin}",
         data=config.data.name,
     )
     write_model(folder.model_file, trained)
     result = {
-        **scores.named("val"),
+        **validation.named("val"),
         **score(test_logits, splits.test.labels).named("test"),
         "learned": learned,
         "params": network.params,
@@ -150,67 +317,34 @@ def train(
         "bytes_fp32": network.bytes_fp32,
         "peak_activations": network.peak_activations,
         "epochs": config.train.epochs,
-        "steps": step,
+        "steps": task.total,
         "train_examples": len(splits.train.labels),
         "validation_examples": len(splits.validation.labels),
         "test_examples": len(splits.test.labels),
         "data_fingerprint": splits.info.fingerprint,
-        "start_seconds": start_seconds,
-        "compile_seconds": compile_seconds,
-        "train_seconds": train_seconds,
-        "images_per_second": total * size / step_seconds,
+        **seconds,
         "peak_memory_mb": peak_memory_mb(),
     }
     write_json(folder.result_file, result)
-    return result
 
 
-def validate(programs: Programs, parameters: Parameters, split: Split, step: int) -> tuple[Scores, bool]:
-    """Return the scores on a split, and whether the network says anything (not all logits are 0)."""
-    logits = _logits(programs, parameters, split, f"validation images after step {step}")
-    return score(logits, split.labels), bool(logits.any())
+def _stacked(trees: Sequence[Any]) -> Any:
+    """Return trees of arrays side by side, with a new leading axis; a single one as it is."""
+    return trees[0] if len(trees) == 1 else jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
-class MetricsLog:
-    """`metrics.jsonl`: one line a step and an epoch, each step once, in order.
+def _of(place: int, stacked: Any, n: int) -> Any:
+    """Return the tree at a place of a stack of `n`."""
+    return stacked if n == 1 else jax.tree.map(lambda leaf: leaf[place], stacked)
 
-    Opened at `step`, it drops the lines of later steps, which a crash left behind.
-    """
 
-    def __init__(self, folder: TrialFolder, step: int):
-        kept = [line for line in folder.read_metrics() if line["step"] <= step]
-        write_text(folder.metrics_file, "".join(map(_line, kept)))
-        self._path = folder.metrics_file
-        self._waiting: list[tuple[int, int, Any, Any]] = []
-
-    def train(self, step: int, epoch: int, loss: Array, rate: Array) -> None:
-        """Take the loss and learning rate of a step, still on the device."""
-        self._waiting.append((step, epoch, loss, rate))
-        if len(self._waiting) == STEPS_PER_FLUSH:
-            self.flush()
-
-    def validation(self, step: int, epoch: int, scores: Scores) -> None:
-        """Write the scores at the end of an epoch."""
-        self._append([{"step": step, "kind": "validation", "epoch": epoch, **scores.named("val")}])
-
-    def flush(self) -> None:
-        """Write what waits; a loss that is not finite is written as null and raises `NonFiniteError`."""
-        fetched, self._waiting = jax.device_get(self._waiting), []
-        lines, bad = [], None
-        for step, epoch, loss, rate in fetched:
-            value: float | None = float(loss)
-            if not math.isfinite(loss):
-                bad, value = bad or step, None
-            lines.append(
-                {"step": step, "kind": "train", "epoch": epoch, "loss": value, "learning_rate": float(rate)}
-            )
-        self._append(lines)
-        if bad:
-            raise NonFiniteError(f"the loss is not finite at step {bad}")
-
-    def _append(self, lines: list[dict[str, Any]]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write("".join(map(_line, lines)))
+def _side_by_side(
+    batches: Sequence[Iterator[tuple[np.ndarray, np.ndarray]]],
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the batches of each trial's own order side by side."""
+    for pairs in zip(*batches, strict=True):
+        images, labels = zip(*pairs, strict=True)
+        yield _stacked(images), _stacked(labels)
 
 
 def peak_memory_mb() -> float:
@@ -219,24 +353,11 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def _logits(programs: Programs, parameters: Parameters, split: Split, of: str) -> np.ndarray:
-    logits = logits_of(
-        lambda images: programs.predict(parameters, images), split.images, programs.evaluation_batch
-    )
-    if not np.isfinite(logits).all():
-        raise NonFiniteError(f"the logits of the {of} are not finite")
-    return logits
-
-
 def _write_predictions(folder: TrialFolder, logits: np.ndarray, labels: np.ndarray) -> None:
     write_whole(
         folder.predictions_file,
         lambda file: np.savez_compressed(file, test_logits=logits, test_labels=labels),
     )
-
-
-def _line(metrics: dict[str, Any]) -> str:
-    return json.dumps(metrics, allow_nan=False) + "\n"
 
 
 def _told(scores: Scores, learned: bool) -> str:

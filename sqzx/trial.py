@@ -42,6 +42,7 @@ class Status:
     started_time: str | None = None
     ended_time: str | None = None
     faults: tuple[str, ...] = ()  # what went wrong and was mended, such as a damaged checkpoint
+    stack: int = 1  # how many trials its program trained at once
     init_from: str | None = None  # digest of the parameters that it began from, if they were not fresh
     provenance: dict[str, Any] = field(default_factory=dict)
 

@@ -154,6 +154,7 @@ def priced(plan: Plan, out: Path) -> Plan:
     for trial in plan.trials:
         if trial.status.status == "done" and (result := trial_folder(out, trial.id).read_result()):
             seconds = sum(result[part] for part in ("start_seconds", "compile_seconds", "train_seconds"))
+            seconds /= trial.status.stack  # those of its whole stack
             measured.setdefault(trial.config_id, []).append(seconds)
             rates.append(seconds / _work(trial))
 

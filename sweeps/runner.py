@@ -1,4 +1,4 @@
-"""Run what is missing of a study, one process a trial, as many at once as there are cores.
+"""Run what is missing of a study, one process a trial or stack, as many at once as there are cores.
 
 A run reads the plan, starts what is neither done nor failed, and writes nothing but trial folders and the
 frozen study file. It may be killed at any moment: the next run goes on from the folders.
@@ -11,15 +11,17 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from sqzx.attempt import ClaimedElsewhere, claim, is_claimed
 from sqzx.data.splits import load_splits_of
 from sqzx.errors import InputError
 from sqzx.files import holds_files, write_text
-from sqzx.provenance import available_cores
+from sqzx.provenance import available_cores, has_accelerator
 from sqzx.trial import Status
 from sweeps import local
 from sweeps.plan import Plan, PlannedTrial, plan_folder, plan_study, study_file, trial_folder, with_statuses
+from sweeps.stacks import Stack, stacks
 from sweeps.study import Study, read_study
 from sweeps.view import View
 
@@ -36,13 +38,15 @@ GRACE_SECONDS = 8.0
 class RunOptions:
     """How to run a study; no part of any trial's identity.
 
-    `workers` at once (default: one a core), `time_limit` seconds for each attempt at a trial, and whether
-    the first failure ends the run.
+    `workers` at once (default: one a core), `time_limit` seconds for each attempt at a trial (a stack has
+    those of its trials together), whether the first failure ends the run, and how many trials at most train
+    as one program (`sweeps.stacks`).
     """
 
     workers: int | None = None
     time_limit: float | None = None
     fail_fast: bool = False
+    stack: int | Literal["auto"] = 1
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,9 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
     statuses = {trial.id: trial.status for trial in plan.trials}
     cores = available_cores()
     slots = [cores[i % len(cores)] for i in range(options.workers or len(cores))]
-    # All configurations with their first seed, then the second: each compiles once, in one process, and an
-    # unfinished study has something to say about every point.
-    waiting = sorted((t for t in plan.trials if t.status.status in RUNNABLE), key=lambda t: t.config.seed)
+    waiting = {trial.id for trial in plan.trials if trial.status.status in RUNNABLE}
+    queue = deque(stacks(plan.trials, waiting, options.stack, on_accelerator=has_accelerator()))
     elsewhere = deque(t for t in plan.trials if t.status.status == "running")
-    queue = deque(waiting)
     running: list[local.Worker] = []
     environment = local.worker_environment(out)
     failing = announced = False
@@ -112,30 +114,31 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
             for worker in [w for w in running if w.process.poll() is not None]:
                 running.remove(worker)
                 slots.append(worker.core)
-                status = worker.outcome()
-                if status is None:
-                    elsewhere.append(worker.trial)
-                    continue
-                statuses[worker.trial.id] = status
-                failing |= status.status in FAILED
-                view.ended(worker, status)
+                for trial, status in worker.outcomes():
+                    if status is None:
+                        elsewhere.append(trial)
+                        continue
+                    statuses[trial.id] = status
+                    failing |= status.status in FAILED
+                    view.ended(worker, trial, status)
+                    if status.status == "interrupted" and worker.failed_as_one:
+                        queue.append((trial,))  # alone it may do well, or fail alone
             stopping = requests() > 0 or (failing and options.fail_fast)
             if stopping:
                 queue.clear()
                 elsewhere.clear()
                 _stop(running, at_once=requests() > 1)
             while slots and queue:
-                trial = queue.popleft()
-                folder = trial_folder(out, trial.id)
-                status = statuses[trial.id] = folder.read_status()
-                if status.status not in (*RUNNABLE, "running"):  # another runner was faster
+                stack = _still_runnable(queue.popleft(), statuses, out)
+                if not stack:  # another runner was faster
                     continue
                 try:
-                    worker = local.start(trial, folder, slots[0], environment)
-                except OSError as error:  # a full disk, no more processes: this trial's failure, not ours
+                    worker = local.start(stack, out, slots[0], environment)
+                except OSError as error:  # a full disk, no more processes: these trials' failure, not ours
                     reason = f"could not be started: {error.strerror}"
-                    statuses[trial.id] = status.but(status="failed", reason=reason)
-                    view.note(f"failed   {trial.id}  {trial.name}  {reason}")
+                    for trial in stack:
+                        statuses[trial.id] = statuses[trial.id].but(status="failed", reason=reason)
+                        view.note(f"failed   {trial.id}  {trial.name}  {reason}")
                     failing = True
                     continue
                 slots.pop(0)
@@ -156,8 +159,15 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
     return Outcome(ended, stopped=requests() > 0)
 
 
+def _still_runnable(stack: Stack, statuses: dict[str, Status], out: Path) -> Stack:
+    """Return what of a stack is still to run, by the folders of this moment."""
+    for trial in stack:
+        statuses[trial.id] = trial_folder(out, trial.id).read_status()
+    return tuple(trial for trial in stack if statuses[trial.id].status in (*RUNNABLE, "running"))
+
+
 def _look_elsewhere(
-    elsewhere: deque[PlannedTrial], queue: deque[PlannedTrial], statuses: dict[str, Status], out: Path
+    elsewhere: deque[PlannedTrial], queue: deque[Stack], statuses: dict[str, Status], out: Path
 ) -> None:
     """See what became of the trials of other runners; those that they left unfinished are ours.
 
@@ -169,7 +179,7 @@ def _look_elsewhere(
         folder = trial_folder(out, trial.id)
         status = statuses[trial.id] = folder.read_status()
         if status.status in RUNNABLE or (status.status == "running" and not is_claimed(folder)):
-            queue.append(trial)
+            queue.append((trial,))
         elif status.status == "running":
             elsewhere.append(trial)
 
@@ -186,9 +196,11 @@ def _stop(running: list[local.Worker], *, at_once: bool) -> None:
 
 
 def _enforce(limit: float, running: list[local.Worker]) -> None:
+    reason = f"took longer than the time limit of {limit:g} s"
     for worker in running:
-        if time.monotonic() - worker.started > limit and worker.killed_as is None:
-            worker.kill(Status(status="timed_out", reason=f"took longer than the time limit of {limit:g} s"))
+        allowed = limit * len(worker.trials)
+        if time.monotonic() - worker.started > allowed and worker.killed_as is None:
+            worker.kill(Status(status="timed_out", reason=reason))
 
 
 @contextmanager

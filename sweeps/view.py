@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from sqzx.terminal import duration
 from sqzx.trial import Status, TrialFolder
-from sweeps.plan import Plan
+from sweeps.plan import Plan, PlannedTrial
 
 if TYPE_CHECKING:
     from sweeps.local import Worker
@@ -28,10 +28,10 @@ class View(Protocol):
         """Take the plan before anything starts."""
 
     def started(self, worker: "Worker") -> None:
-        """Take a trial that has just started."""
+        """Take a worker that has just started."""
 
-    def ended(self, worker: "Worker", status: Status) -> None:
-        """Take a trial that has just ended."""
+    def ended(self, worker: "Worker", trial: PlannedTrial, status: Status) -> None:
+        """Take a trial of a worker that has just ended."""
 
     def tick(self, running: "Sequence[Worker]", statuses: Mapping[str, Status]) -> None:
         """Take the running trials and what has become of all, many times a second."""
@@ -85,11 +85,11 @@ def _last_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[1 if size > TAIL_BYTES else 0 : -1]]
 
 
-def outcome_text(worker: "Worker", status: Status) -> str:
+def outcome_text(folder: TrialFolder, status: Status) -> str:
     """Return what became of a trial in a few words: its accuracy, or the reason that it has none."""
     if status.status != "done":
         return status.reason or ""
-    result = worker.folder.read_result() or {}
+    result = folder.read_result() or {}
     silent = "" if result["learned"] else "  NOT LEARNING (all logits 0)"
     return f"validation top-1 {result['val_top1']:.4f}{silent}"
 
@@ -125,14 +125,15 @@ class PlainView:
             _say(f"skipped  {skipped.text}")
 
     def started(self, worker: "Worker") -> None:
-        """Say that a trial has started."""
-        _say(f"started  {_label(worker)}")
+        """Say which trials have started."""
+        for trial in worker.trials:
+            _say(f"started  {_label(trial)}")
 
-    def ended(self, worker: "Worker", status: Status) -> None:
+    def ended(self, worker: "Worker", trial: PlannedTrial, status: Status) -> None:
         """Say what became of a trial."""
         self._done += status.status == "done"
         took = duration(time.monotonic() - worker.started)
-        _say(f"{status.status:<8} {_label(worker)}  {outcome_text(worker, status)}  ({took}) "
+        _say(f"{status.status:<8} {_label(trial)}  {outcome_text(worker.folder_of(trial), status)}  ({took}) "
              f"[{self._done}/{self._total}]")  # fmt: skip
 
     def tick(self, running: "Sequence[Worker]", statuses: Mapping[str, Status]) -> None:
@@ -173,13 +174,13 @@ class LiveView:
     def started(self, worker: "Worker") -> None:
         """Wait for the next drawing."""
 
-    def ended(self, worker: "Worker", status: Status) -> None:
+    def ended(self, worker: "Worker", trial: PlannedTrial, status: Status) -> None:
         """Keep a line of each trial that went wrong."""
         self._ended_here += 1
         if status.status != "done":
             from rich.text import Text
 
-            line = Text(f"{status.status} {_label(worker)}: {status.reason}", style="red")
+            line = Text(f"{status.status} {_label(trial)}: {status.reason}", style="red")
             self._show(lambda: self._console.print(line))
 
     def tick(self, running: "Sequence[Worker]", statuses: Mapping[str, Status]) -> None:
@@ -229,16 +230,16 @@ class LiveView:
         for name in ("seed", "epoch", "loss", "val top-1", "left"):
             table.add_column(name, justify="right", header_style="dim")
         for worker in running:
-            config = worker.trial.config
+            first = worker.trials[0]
             now = progress(
-                worker.folder,
-                config.train.epochs,
+                worker.folders[0],
+                first.config.train.epochs,
                 worker.epochs_before,
                 time.monotonic() - worker.started,
             )
             table.add_row(
-                Text(worker.trial.name),
-                str(config.seed),
+                Text(first.name),
+                ", ".join(str(trial.config.seed) for trial in worker.trials),
                 "starting" if now.epoch is None else f"{now.epoch}/{now.epochs}",
                 _number(now.loss),
                 _number(now.val_top1),
@@ -247,8 +248,8 @@ class LiveView:
         return Group(head, table)
 
 
-def _label(worker: "Worker") -> str:
-    return f"{worker.trial.id}  {worker.trial.name}  seed {worker.trial.config.seed}"
+def _label(trial: PlannedTrial) -> str:
+    return f"{trial.id}  {trial.name}  seed {trial.config.seed}"
 
 
 def _number(value: float | None) -> str:

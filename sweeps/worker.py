@@ -1,4 +1,4 @@
-"""The process of one trial: `python -m sweeps.worker TRIAL_FOLDER CORE PARENT`.
+"""The process of a trial, or of a stack of them: `python -m sweeps.worker CORE PARENT TRIAL_FOLDER...`.
 
 Started by a runner. Before anything heavy is imported it ties itself to its core (JAX sizes its thread
 pool by the cores that it may use) and to its parent's life, so that no worker outlives a killed runner.
@@ -16,16 +16,13 @@ from pathlib import Path  # noqa: E402
 
 PR_SET_PDEATHSIG = 1
 
-EXIT_CODES = {"done": 0, "interrupted": 130}
-"""Every other status exits with 1."""
-
 CLAIMED = 75
-"""The exit code where another process is at work on the trial (sysexits.h: try again later)."""
+"""The exit code where other processes are at work on all its trials (sysexits.h: try again later)."""
 
 
 def main(arguments: list[str]) -> int:
-    """Run the trial and return the exit code."""
-    path, core, parent = arguments
+    """Run the trials; return 0 where all are done, 130 where they were asked to stop before, else 1."""
+    core, parent, *paths = arguments
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core)})
     die_with(int(parent))
@@ -33,21 +30,24 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stop_asked.append(True))
 
-    from sqzx.attempt import ClaimedElsewhere, attempt
+    from sqzx.attempt import attempt_stack
     from sqzx.trial import TrialFolder
     from sweeps.identity import trial_id
 
-    folder = TrialFolder(Path(path))
-    config = folder.read_config()
-    if trial_id(config) != folder.id:
-        print(f"{folder.config_file}: is not the configuration of {folder.id}; delete the folder")
-        return 1
-    try:
-        status = attempt(config, folder, started=STARTED, should_stop=lambda: bool(stop_asked))
-    except ClaimedElsewhere as error:
-        print(error, file=sys.stderr)
+    trials = []
+    for folder in map(TrialFolder, map(Path, paths)):
+        config = folder.read_config()
+        if trial_id(config) != folder.id:
+            print(f"{folder.config_file}: is not the configuration of {folder.id}; delete the folder")
+            return 1
+        trials.append((config, folder))
+    statuses = attempt_stack(
+        trials, started=STARTED, should_stop=lambda: bool(stop_asked), say=lambda line: None
+    )
+    states = {status.status for status in statuses if status is not None}
+    if not states:
         return CLAIMED
-    return EXIT_CODES.get(status.status, 1)
+    return 130 if stop_asked and "interrupted" in states else int(states != {"done"})
 
 
 def die_with(parent: int) -> None:

@@ -34,12 +34,17 @@ def ending(monkeypatch):
     """Let every training end as told: by an error, or by a function of its arguments."""
 
     def set_ending(end):
-        def train(config, folder, **options):
-            if isinstance(end, BaseException):
-                raise end
-            return end(config, folder, **options)
+        def train_stack(jobs, **options):
+            for job in jobs:
+                if isinstance(end, NonFiniteError):
+                    job.on_end(end)
+                elif isinstance(end, BaseException):
+                    raise end
+                else:
+                    end(job.config, job.folder, say=job.say, on_fault=job.on_fault, **options)
+                    job.on_end(None)
 
-        monkeypatch.setattr("sqzx.training.train", train)
+        monkeypatch.setattr("sqzx.training.train_stack", train_stack)
 
     return set_ending
 

@@ -10,7 +10,7 @@ import pytest
 from sqzx import batches, programs
 from sqzx.data.splits import load_splits_of
 from sqzx.network import initial_parameters, pure
-from sqzx.optimizer import make_optimizer
+from sqzx.optimizer import hyperparameters, make_optimizer
 from sqzx.preprocessing import of_training_images
 from sqzx.programs import TrainState, compile_programs
 from sqzx.streams import key_data
@@ -32,10 +32,10 @@ def made(tiny, monkeypatch, fast_compilation):
         compiled = compile_programs(
             config,
             pure(config.model, (8, 8, 1)),
-            optimizer,
             splits,
             of_training_images(splits),
             state,
+            hyperparameters(config.train),
             SIZE,
             10,
         )

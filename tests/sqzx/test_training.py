@@ -26,7 +26,7 @@ from sqzx.errors import ArchitectureError, InputError, Interrupted, NonFiniteErr
 from sqzx.evaluation import score
 from sqzx.model import Model, check_fits, model_digest, read_model, write_model
 from sqzx.network import functional, initial_parameters, pure
-from sqzx.optimizer import make_optimizer, schedule
+from sqzx.optimizer import hyperparameters, make_optimizer, schedule
 from sqzx.prediction import evaluate
 from sqzx.preprocessing import of_training_images, unit
 from sqzx.programs import TrainState, compile_programs
@@ -98,6 +98,7 @@ class TestAFinishedTrial:
             "predictions.npz",
             "model.safetensors",
             "checkpoint",
+            "log.txt",
         }
 
     def test_scores_are_those_of_the_stored_predictions(self, done):
@@ -153,10 +154,13 @@ class TestRepetition:
         assert not set(here.parameters.values()) & set(there.parameters.values())
 
     def test_seeds_share_their_programs(self, tiny):
-        """The seed is an argument of the programs, so one entry of the compilation cache serves all."""
+        """Seed and optimiser numbers are arguments, so one entry of the compilation cache serves all."""
         texts = {programs_text(tiny(seed=seed)) for seed in (0, 1)}
         assert len(texts) == 1
-        assert programs_text(tiny(train_learning_rate=0.1)) not in texts
+        for name, value in {"learning_rate": 0.1, "weight_decay": 0.3, "gradient_clip": 2.0}.items():
+            assert programs_text(tiny(**{f"train_{name}": value})) in texts, name
+        assert programs_text(tiny(train_gradient_clip=None)) not in texts
+        assert programs_text(tiny(train_epochs=3)) in texts  # the total below is what the schedule knows
 
 
 def programs_text(config):
@@ -176,7 +180,9 @@ def programs_text(config):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "jit", recording)
-        compile_programs(config, apply, optimizer, splits, of_training_images(splits), state, 20, 10)
+        compile_programs(
+            config, apply, splits, of_training_images(splits), state, hyperparameters(config.train), 20, 10
+        )
     assert len(texts) == 2
     return "\n".join(texts)
 
@@ -311,7 +317,7 @@ class TestNonFinite:
         assert all(losses[step] is not None for step in range(1, first))
         assert "Traceback" not in "".join(lines)
 
-    @pytest.mark.parametrize(("call", "of"), [(1, "validation"), (4, "test")])
+    @pytest.mark.parametrize(("call", "of"), [(1, "validation"), (3, "test")])
     def test_so_does_a_logit_that_is_not_finite(self, tiny, tmp_path, monkeypatch, call, of):
         real, calls = training.logits_of, itertools.count(1)
 
@@ -452,7 +458,9 @@ def test_the_programs_refuse_images_of_another_shape(tiny):
     apply, parameters = functional(config.model, (8, 8, 1), 0)
     optimizer = make_optimizer(config.train, 10)
     state = TrainState(parameters, jax.tree.map(np.asarray, optimizer.init(parameters)))
-    programs = compile_programs(config, apply, optimizer, splits, of_training_images(splits), state, 20, 10)
+    programs = compile_programs(
+        config, apply, splits, of_training_images(splits), state, hyperparameters(config.train), 20, 10
+    )
     assert programs.evaluation_batch == 145
     assert programs.predict(parameters, splits.validation.images).shape == (145, 10)
     with pytest.raises(TypeError, match="types for which this computation was compiled"):

@@ -1,0 +1,185 @@
+"""Trials trained as one program against the same trials trained one by one."""
+
+import dataclasses
+import json
+import time
+
+import numpy as np
+import pytest
+
+from sqzx import checkpoints
+from sqzx.attempt import attempt_stack, claim
+from sqzx.counting import count
+from sqzx.model import read_model
+from sqzx.stacking import ON_ACCELERATOR, automatic_stack, program_key
+from sqzx.training import train
+from sqzx.trial import TrialFolder
+
+
+@pytest.fixture
+def together(tmp_path):
+    """Train configurations in one stack, in folders "0", "1", ..., and return these with the statuses."""
+
+    def run(configs, **options):
+        folders = [TrialFolder(tmp_path / str(number)) for number in range(len(configs))]
+        trials = list(zip(configs, folders, strict=True))
+        return folders, attempt_stack(trials, started=time.monotonic(), say=lambda line: None, **options)
+
+    return run
+
+
+@pytest.fixture
+def alone(tmp_path):
+    def run(config, name="alone"):
+        folder = TrialFolder(tmp_path / name)
+        train(config, folder, say=lambda line: None)
+        return folder
+
+    return run
+
+
+def assert_alike(ours: TrialFolder, theirs: TrialFolder) -> None:
+    """Equal to float tolerance: every step's loss, the trained parameters, the test logits."""
+    here, there = ours.read_metrics(), theirs.read_metrics()
+    assert [(x["step"], x["kind"]) for x in here] == [(x["step"], x["kind"]) for x in there]
+    for key in ("loss", "learning_rate", "val_loss"):
+        np.testing.assert_allclose(*([x[key] for x in side if key in x] for side in (here, there)), rtol=1e-4)
+    parameters = [checkpoints.by_path(read_model(folder.path).parameters) for folder in (ours, theirs)]
+    for name in parameters[0]:
+        np.testing.assert_allclose(parameters[0][name], parameters[1][name], rtol=1e-3, atol=1e-5)
+    logits = [np.load(folder.predictions_file)["test_logits"] for folder in (ours, theirs)]
+    np.testing.assert_allclose(*logits, rtol=1e-3, atol=1e-4)
+
+
+def test_a_stack_of_seeds_is_its_trials_one_by_one(tiny, together, alone):
+    """Order of images, crops, mirrors and dropout are each trial's own."""
+    configs = [tiny(seed=seed, data_crop_padding=1, data_mirror=True) for seed in range(3)]
+    folders, statuses = together(configs)
+    assert [(s.status, s.stack) for s in statuses] == [("done", 3)] * 3
+    for config, folder in zip(configs, folders, strict=True):
+        assert_alike(folder, alone(config, f"alone{config.seed}"))
+    losses = {folder.read_result()["val_loss"] for folder in folders}
+    assert len(losses) == 3
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "changes"),
+    [
+        ("adamw", {"train_learning_rate": 0.004, "train_weight_decay": 0.3, "train_gradient_clip": 0.05}),
+        ("sgd", {"train_learning_rate": 0.02, "train_weight_decay": 0.03, "train_momentum": 0.5}),
+    ],
+)
+def test_trials_of_one_stack_may_differ_in_the_optimisers_numbers(tiny, together, alone, optimizer, changes):
+    base = {"train_optimizer": optimizer, **({"train_momentum": 0.9} if optimizer == "sgd" else {})}
+    configs = [tiny(**base), tiny(**base | changes)]
+    folders, _ = together(configs)
+    for number, folder in enumerate(folders):
+        assert_alike(folder, alone(configs[number], f"alone{number}"))
+
+
+def test_a_step_in_parts_is_the_same(tiny, together, alone, monkeypatch):
+    monkeypatch.setattr("sqzx.programs.micro_batch", lambda batch, peak: 10 if batch == 20 else batch)
+    configs = [tiny(seed=seed) for seed in range(2)]
+    folders, _ = together(configs)
+    assert_alike(folders[1], alone(configs[1]))
+
+
+def test_a_loss_that_is_not_finite_leaves_the_others_alone(tiny, together, alone):
+    wild = {"train_optimizer": "sgd", "train_momentum": 0.9, "train_gradient_clip": None}
+    configs = [tiny(**wild, train_learning_rate=rate) for rate in (0.01, 1e30, 0.02)]
+    folders, statuses = together(configs)
+    assert [s.status for s in statuses] == ["done", "failed", "done"]
+    assert statuses[1].reason.startswith("not finite: the loss is not finite at step")
+    assert folders[1].read_result() is None
+    assert any(line["loss"] is None for line in folders[1].read_metrics())
+    assert_alike(folders[0], alone(configs[0], "alone0"))
+    assert_alike(folders[2], alone(configs[2], "alone2"))
+
+
+def test_a_stack_that_was_cut_goes_on_to_the_bits_of_an_uncut_one(tiny, together, tmp_path, outcome):
+    configs = [tiny(seed=seed) for seed in range(2)]
+    asked = iter([False, False, True])
+    folders, statuses = together(configs, should_stop=lambda: next(asked))
+    assert {s.status for s in statuses} == {"interrupted"}
+    assert [checkpoints.steps(folder.checkpoints) for folder in folders] == [[3], [3]]
+    folders, statuses = together(configs)
+    assert {s.status for s in statuses} == {"done"}
+    uncut = [TrialFolder(tmp_path / f"uncut{number}") for number in range(2)]
+    attempt_stack(list(zip(configs, uncut, strict=True)), started=0, say=lambda line: None)
+    for folder, whole in zip(folders, uncut, strict=True):
+        assert outcome(folder) == outcome(whole)
+
+
+def test_trials_that_stand_at_different_steps_all_end_well(tiny, together, alone):
+    configs = [tiny(seed=seed) for seed in range(2)]
+    asked = iter([False, False, True])
+    folders, _ = together(configs, should_stop=lambda: next(asked))
+    manifest = folders[1].checkpoints / "3" / "MANIFEST.json"
+    manifest.unlink()
+    folders, statuses = together(configs)
+    assert [s.status for s in statuses] == ["done", "done"]
+    assert len(statuses[1].faults) == 1
+    for config, folder in zip(configs, folders, strict=True):
+        assert_alike(folder, alone(config, f"alone{config.seed}"))
+
+
+def test_what_is_done_or_claimed_is_left_as_it_is_and_the_rest_trains(tiny, together, tmp_path):
+    configs = [tiny(seed=seed) for seed in range(3)]
+    together(configs[:1])
+    before = (tmp_path / "0" / "status.json").read_bytes()
+    with claim(TrialFolder(tmp_path / "1")):
+        _, statuses = together(configs)
+    assert (tmp_path / "0" / "status.json").read_bytes() == before
+    assert statuses[1] is None
+    assert (statuses[2].status, statuses[2].stack) == ("done", 1)
+
+
+def test_an_error_of_the_stack_is_no_trials_failure(tiny, together, monkeypatch):
+    def broken(jobs, **options):
+        raise MemoryError("so many")
+
+    monkeypatch.setattr("sqzx.training.train_stack", broken)
+    _, statuses = together([tiny(seed=seed) for seed in range(2)])
+    assert {(s.status, s.reason) for s in statuses} == {
+        ("interrupted", "its stack of 2 failed: MemoryError: so many")
+    }
+
+
+class TestWhichTrialsAreOneProgram:
+    def test_seeds_and_the_optimisers_numbers(self, tiny):
+        changes = (
+            {"seed": 1},
+            {"train_learning_rate": 0.5},
+            {"train_weight_decay": 0.0},
+            {"train_gradient_clip": 3.0},
+        )
+        assert {program_key(tiny(**change)) for change in changes} == {program_key(tiny())}
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"model_squeeze_ratio": 0.25},
+            {"data_mirror": True},
+            {"train_epochs": 3},
+            {"train_batch_size": 10},
+            {"train_optimizer": "sgd"},
+            {"train_gradient_clip": None},
+            {"train_schedule": "linear"},
+            {"train_warmup_fraction": 0.3},
+            {"train_precision": "bf16"},
+            {"model_dropout_rate": 0.2},
+        ],
+        ids=json.dumps,
+    )
+    def test_nothing_else(self, tiny, change):
+        assert program_key(tiny(**change)) != program_key(tiny())
+
+    def test_auto_fills_an_accelerator_and_keeps_the_maps_of_a_cpu_near(self, tiny):
+        config = tiny()
+        network = count(config.model, (8, 8, 1))
+        assert automatic_stack(config, network, on_accelerator=True) == ON_ACCELERATOR
+        few = automatic_stack(config, network, on_accelerator=False)
+        assert few > 1
+        larger = count(config.model, (64, 64, 1))
+        batches = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=64))
+        assert automatic_stack(batches, larger, on_accelerator=False) == 1
