@@ -15,16 +15,16 @@ from sqzx.errors import InputError
 Start = Literal["linear", "density", "forgy", "optimal"]
 """Where the clustering starts from.
 
-"linear" spaces the first means evenly from the least to the greatest weight; with the large weights that it
-keeps, it is the best of Han's three. "density" puts as many weights into each cluster, "forgy" takes weights
-at random. "optimal" is the best clustering there is (`sqzx.compression.optimal_clusters`), which no other
-start is sure to reach.
+"linear" spaces the first means evenly from the least to the greatest weight; of his three, Han prefers it,
+for it keeps the large weights. "density" puts as many weights into each cluster, "forgy" takes weights at
+random. "optimal" is the best clustering there is (`sqzx.compression.optimal_clusters`), which no other start
+is sure to reach.
 """
 
 BITS = range(1, 9)
 
 ITERATIONS = 1000
-"""At most so many, for the last of them hardly move anything."""
+"""At most so many; the last of them hardly move anything."""
 
 
 class SharedWeights(NamedTuple):
