@@ -17,8 +17,8 @@ Start = Literal["linear", "density", "forgy", "optimal"]
 
 "linear" spaces the first means evenly from the least to the greatest weight; of his three, Han prefers it,
 for it keeps the large weights. "density" puts as many weights into each cluster, "forgy" takes weights at
-random. "optimal" is the best clustering there is (`sqzx.compression.optimal_clusters`), which no other start
-is sure to reach.
+random. "optimal" is the best clustering there is, which no other start is sure to reach, or of a layer with
+more than 4,096 distinct values one very close to it (`sqzx.compression.optimal_clusters`); it takes longer.
 """
 
 BITS = range(1, 9)
