@@ -339,6 +339,8 @@ def export(
     found = read_model(model)
     write_model(out, found)
     print(f"{out}: kernels as (out, in, height, width), torchvision's names")
+    if found.ranks:
+        print(f"{', '.join(found.ranks)}: two layers each there, one here, their kernels multiplied out")
     print(f"images: {found.preprocessing.told()}, as (images, channels, height, width) there")
 
 

@@ -18,7 +18,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from safetensors.numpy import save
 
 from sqzx import layouts
 from sqzx.architectures import ModelConfig
+from sqzx.compression import svd
 from sqzx.config import check_version, read_tree, resolve_model
 from sqzx.counting import Shape, parametric_layers
 from sqzx.errors import InputError, printable
@@ -42,7 +43,10 @@ METADATA = "sqzx"
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A network with its parameters (`sqzx.network.Parameters`) and what they need to be used."""
+    """A network with its parameters (`sqzx.network.Parameters`) and what they need to be used.
+
+    `ranks` names the layers that are two (`sqzx.compression.svd`); by default none is.
+    """
 
     config: ModelConfig
     parameters: dict[str, Any]
@@ -50,6 +54,12 @@ class Model:
     class_names: tuple[str, ...] = ()
     source: str
     data: str | None = None
+    ranks: Mapping[str, int] = field(default_factory=dict)
+
+    def whole(self) -> "Model":
+        """Return the same model with each layer one, the factors of those that were two multiplied out."""
+        layers = parametric_layers(self.config, self.preprocessing.image_shape)
+        return replace(self, parameters=svd.whole(self.parameters, layers, self.ranks), ranks={})
 
     def class_name(self, number: int) -> str:
         """Return what a class is called, on one line that any terminal takes."""
@@ -59,7 +69,11 @@ class Model:
 
 
 def write_model(path: Path, model: Model) -> None:
-    """Write a model as one file, whole or not at all."""
+    """Write a model as one file, whole or not at all.
+
+    The factors of layers that are two are multiplied out: torchvision's layout has no such layers.
+    """
+    model = model.whole()
     slots = layouts.slots(model.config, model.preprocessing.image_shape, "torchvision")
     tensors = layouts.tensors(model.parameters, slots)
     told = {
@@ -138,6 +152,7 @@ def model_digest(model: Model) -> str:
 
     That is parameters and preprocessing: "sha256:" and 16 hexadecimal digits.
     """
+    model = model.whole()
     slots = layouts.slots(model.config, model.preprocessing.image_shape, "torchvision")
     taken = {"preprocessing": asdict(model.preprocessing)}
     return f"sha256:{_seal(taken, layouts.tensors(model.parameters, slots))[:16]}"
@@ -146,8 +161,10 @@ def model_digest(model: Model) -> str:
 def check_fits(origin: Model, config: ModelConfig, image_shape: Shape) -> list[str]:
     """Return the keys in which a network differs from the model whose parameters it is to take, a line each.
 
-    `InputError` where a layer is missing, left over or of another shape: the parameters don't fit.
+    `InputError` where a layer is missing, left over, two or of another shape: the parameters don't fit.
     """
+    if origin.ranks:
+        raise InputError(f"its layers {', '.join(origin.ranks)} are two each; sqzx export makes them one")
     theirs, ours = (
         {layer.name: layer.kernel_shape for layer in parametric_layers(*of)}
         for of in ((origin.config, origin.preprocessing.image_shape), (config, image_shape))

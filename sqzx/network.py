@@ -1,6 +1,6 @@
 """A network of any family as a pure function of its parameters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ from jax import Array
 from sqzx.alexnet import AlexNet
 from sqzx.architectures import AlexNetConfig, ModelConfig
 from sqzx.counting import Shape, parametric_layers
+from sqzx.factored import factor_layers
 from sqzx.initializers import bias_initializer, kernel_initializer, role_of
 from sqzx.squeezenet import SqueezeNet
 from sqzx.streams import generator
@@ -22,11 +23,19 @@ Apply = Callable[..., Array]
 """`apply(parameters, images, dropout_keys=None) -> logits`, pure."""
 
 
-def build(config: ModelConfig, image_shape: Shape, *, rngs: nnx.Rngs) -> SqueezeNet | AlexNet:
-    """Return the module of a configuration for images of `image_shape` (height, width, channels)."""
+def build(
+    config: ModelConfig, image_shape: Shape, ranks: Mapping[str, int] | None = None, *, rngs: nnx.Rngs
+) -> SqueezeNet | AlexNet:
+    """Return the module of a configuration for images of `image_shape` (height, width, channels).
+
+    Each layer that has a rank, by its dotted path, is two: `first` and `second` (`sqzx.compression.svd`).
+    """
     if isinstance(config, AlexNetConfig):
-        return AlexNet(config, image_shape, rngs=rngs)
-    return SqueezeNet(config, image_shape[2], rngs=rngs)
+        network = AlexNet(config, image_shape, rngs=rngs)
+    else:
+        network = SqueezeNet(config, image_shape[2], rngs=rngs)
+    factor_layers(network, ranks or {}, rngs=rngs)
+    return network
 
 
 def functional(config: ModelConfig, image_shape: Shape, seed: int) -> tuple[Apply, Parameters]:
@@ -34,9 +43,9 @@ def functional(config: ModelConfig, image_shape: Shape, seed: int) -> tuple[Appl
     return pure(config, image_shape), initial_parameters(config, image_shape, seed)
 
 
-def pure(config: ModelConfig, image_shape: Shape) -> Apply:
-    """Return the network as a pure function of its parameters."""
-    graph, state = nnx.split(nnx.eval_shape(lambda: build(config, image_shape, rngs=nnx.Rngs(0))))
+def pure(config: ModelConfig, image_shape: Shape, ranks: Mapping[str, int] | None = None) -> Apply:
+    """Return the network as a pure function of its parameters; layers with a rank are two, as in `build`."""
+    graph, state = nnx.split(nnx.eval_shape(lambda: build(config, image_shape, ranks, rngs=nnx.Rngs(0))))
 
     def apply(parameters: Parameters, images: Array, dropout_keys: Array | None = None) -> Array:
         whole = jax.tree.map(lambda leaf: leaf, state)

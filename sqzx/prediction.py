@@ -121,7 +121,7 @@ def _logits(model: Model, images: np.ndarray) -> np.ndarray:
 
 
 def _predictor(model: Model, shape: tuple[int, ...], raw: bool) -> Callable[[np.ndarray], np.ndarray]:
-    apply = pure(model.config, shape)
+    apply = pure(model.config, shape, model.ranks)
     prepare = model.preprocessing.normalise if raw else lambda images: images
     run = jax.jit(lambda parameters, images: apply(parameters, prepare(images)))
     parameters = jax.device_put(model.parameters)
