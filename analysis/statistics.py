@@ -89,8 +89,7 @@ def summarise(frame: pd.DataFrame, metric: str, /) -> pd.DataFrame:
     """
     check_metric(metric)
     planned = frame[frame["status"] != "removed"]
-    values = scored(planned, metric).groupby("config_id", sort=False)[metric]
-    by_config = {str(name): group.to_numpy(dtype=np.float64) for name, group in values}
+    by_config = seed_values(planned, metric)
     keys = [key for key in configuration_keys(frame) if key != "seed"]
     kept = ["config_id", "name", "sweeps", *keys, "params", "macs", "bytes_fp32", "peak_activations"]
     summary = planned.drop_duplicates("config_id")[kept].reset_index(drop=True)
@@ -102,6 +101,14 @@ def summarise(frame: pd.DataFrame, metric: str, /) -> pd.DataFrame:
         summary[column] = np.array([getattr(e, column) for e in estimates], dtype=np.float64)
     summary["note"] = pd.Series([e.note for e in estimates], dtype="str")
     return summary
+
+
+def seed_values(frame: pd.DataFrame, metric: str, /) -> dict[str, np.ndarray]:
+    """Return the metric of the trials that count by `config_id`, each in the order of its seeds."""
+    check_metric(metric)
+    counted = scored(frame, metric).sort_values("seed", kind="stable")
+    values = counted.groupby("config_id", sort=False)[metric]
+    return {str(config): group.to_numpy(dtype=np.float64) for config, group in values}
 
 
 def pareto_front(size: ArrayLike, accuracy: ArrayLike, /) -> np.ndarray:

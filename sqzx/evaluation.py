@@ -18,16 +18,21 @@ class Scores(NamedTuple):
         return {f"{prefix}_{name}": value for name, value in self._asdict().items()}
 
 
-def score(logits: np.ndarray, labels: np.ndarray) -> Scores:
-    """Score logits (n, classes) against labels (n,).
+def ranks(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return how many classes come before the right one (n,) in the order of logits (n, classes).
 
     Equal logits rank by class number, as `argmax` ranks them, so a network that says nothing (all
-    logits 0) scores what always naming class 0 scores, not 100 %.
+    logits 0) scores what always naming class 0 scores, not 100 %. A logit that is NaN comes last.
     """
     own = np.take_along_axis(logits, labels[:, None], axis=1)
     earlier = np.arange(logits.shape[1]) < labels[:, None]
     # Not "greater" but "not at most": a logit that is NaN is then beaten by all, never the best.
-    rank = (~(logits <= own) | ((logits == own) & earlier)).sum(axis=1)
+    return (~(logits <= own) | ((logits == own) & earlier)).sum(axis=1)
+
+
+def score(logits: np.ndarray, labels: np.ndarray) -> Scores:
+    """Score logits (n, classes) against labels (n,), by `ranks`."""
+    rank = ranks(logits, labels)
     double = logits.astype(np.float64)
     shifted = double - double.max(axis=1, keepdims=True)
     loss = np.log(np.exp(shifted).sum(axis=1)) - np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]

@@ -1,0 +1,80 @@
+import ast
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import analysis
+from analysis import fronts, ranges, selection
+from analysis.selection import chosen
+from sqzx.errors import InputError
+
+CHOOSING = [fronts.membership, fronts.front_volume, fronts.attainment, ranges.good_ranges, selection.chosen]
+
+
+def test_validation_chooses_and_the_test_set_is_not_looked_at(study_frame):
+    frame = study_frame({"a": [0.8, 0.9], "b": [0.7, 0.7]})
+    frame["test_top1"] = [0.1, 0.1, 0.9, 0.9]
+    found = chosen(frame)
+    assert (found.name, found.by, found.n) == ("a", "val_top1", 2)
+    assert found.mean == pytest.approx(0.85)
+
+
+def test_of_equal_means_the_smaller_network_is_chosen_and_the_others_are_named(study_frame):
+    sizes = {"big": 300, "small": 100, "twin": 100}
+    frame = study_frame({"big": [0.5, 0.7], "small": [0.6, 0.6], "twin": [0.6, 0.6]}, sizes=sizes)
+    found = chosen(frame)
+    assert found.name == "small"
+    assert set(found.tied) == {"twin"} | ({"big"} if (0.5 + 0.7) / 2 == 0.6 else set())
+
+
+def test_a_limit_of_size_leaves_the_larger_out(study_frame):
+    frame = study_frame({"a": [0.7], "b": [0.8], "c": [0.9]})
+    assert chosen(frame).name == "c"
+    assert chosen(frame, at_most=2000).name == "b"
+    assert chosen(frame, at_most=10) is None
+
+
+def test_another_metric_of_validation_may_choose_differently(study_frame):
+    frame = study_frame({"a": [0.8], "b": [0.7]})
+    frame["val_top5"] = [0.9, 0.95]
+    assert chosen(frame, by="val_top5").name == "b"
+
+
+def test_failed_and_not_finite_trials_choose_nothing(study_frame):
+    frame = study_frame({"a": [None, 0.6], "b": [np.inf, 0.5], "c": [None]})
+    found = chosen(frame)
+    assert (found.name, found.mean, found.n) == ("a", 0.6, 1)
+    assert chosen(study_frame({"c": [None]})) is None
+
+
+@pytest.mark.parametrize("function", CHOOSING, ids=lambda function: function.__name__)
+@pytest.mark.parametrize("metric", ["test_top1", "test_top5", "nonsense"])
+def test_nothing_chooses_by_the_test_set(study_frame, function, metric):
+    with pytest.raises(InputError, match=f"{metric}: chooses nothing.*choose by val_top1 or val_top5"):
+        function(study_frame({"a": [0.8, 0.9]}), by=metric)
+
+
+def test_every_function_that_picks_is_among_those_that_refuse():
+    """A function with an argument `by` picks; a new one must refuse the test set, too."""
+    named = set()
+    for file in Path(analysis.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                arguments = [a.arg for a in (*node.args.args, *node.args.kwonlyargs)]
+                if "by" in arguments:
+                    named.add(node.name)
+    assert named == {function.__name__ for function in CHOOSING} | {"check_selecting"}
+    assert all(inspect.signature(f).parameters["by"].default == "val_top1" for f in CHOOSING)
+
+
+@pytest.mark.parametrize("function", CHOOSING, ids=lambda function: function.__name__)
+def test_two_data_sets_are_not_ranked_against_each_other(study_frame, function):
+    frame = study_frame({"a": [0.8, 0.9], "b": [0.7, 0.6]})
+    frame["data.name"] = ["digits", "digits", "fashion_mnist", "fashion_mnist"]
+    if function is fronts.membership:  # which has a front for each
+        assert function(frame).points["on_front"].tolist() == [True, True]
+    else:
+        with pytest.raises(InputError, match="digits, fashion_mnist have no common order"):
+            function(frame)
