@@ -1,28 +1,30 @@
-"""Two networks or configurations side by side: what differs, module by module, and whether it shows.
+"""Networks or configurations beside each other: what differs, module by module, and whether it shows.
 
-    compare(out, "model.squeeze_ratio=0.25", "t5f38f40c") -> Comparison -> render(...) or to_json(...)
+    compare(out, ["model.squeeze_ratio=0.25", "t5f38f40c"]) -> Comparison
 
-A side is one trial (its id, the beginning of its id, or the path of a trial's folder, also in another study),
-or a configuration with all its seeds (its name in the plan, or settings that no other has).
+`analysis.sides` says what a text may name. `analysis.comparison_tables` puts a comparison into words, for the
+terminal and for a page.
 """
 
-import dataclasses
-import re
-from collections.abc import Iterable
+import itertools
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any, NamedTuple
 
-import pandas as pd
+import numpy as np
 
+from analysis.history import history
+from analysis.paired import OTHER_IMAGES, Paired, holm, paired, verdict
+from analysis.predictions import Predictions, read_predictions
+from analysis.sides import Side, side_of
 from analysis.statistics import Difference, Estimate, mean_difference, mean_interval
-from analysis.table import ACCURACIES, left_out, scored, tidy
-from sqzx.config import parse_assignment
-from sqzx.counting import count
+from analysis.table import ACCURACIES
+from sqzx.data.info import dataset_info
 from sqzx.describing import ModuleRow, module_rows
 from sqzx.errors import InputError
-from sqzx.trial import TrialFolder
-from sweeps.identity import config_id
-from sweeps.plan import PlannedTrial, plan_folder, trial_folder
+from sweeps.plan import plan_folder
 
 METRICS = {
     **ACCURACIES,
@@ -33,179 +35,231 @@ METRICS = {
 }
 """What is compared, with its name in words."""
 
-MOST_NAMED = 6
-"""Candidates named in a message."""
+SAME_TRIALS = "both have trials in common, and tests are of independent ones"
 
-
-class Side(NamedTuple):
-    """One of the two: its trials, all of one configuration, and their table."""
-
-    label: str
-    trials: tuple[PlannedTrial, ...]
-    frame: pd.DataFrame
-
-    def values(self, metric: str) -> dict[int, float]:
-        """Return the metric of each seed that counts."""
-        counted = scored(self.frame, metric)
-        return {int(seed): float(v) for seed, v in zip(counted["seed"], counted[metric], strict=True)}
-
-    def left_out(self) -> dict[int, str]:
-        """Return why a seed does not count, for those that do not."""
-        return {int(seed): why for seed, why in left_out(self.frame)[["seed", "why"]].itertuples(index=False)}
+NOT_ENVIRONMENT = ("started", "last trial ended", "command")
+"""Rows of `analysis.history` that differ between any two trials."""
 
 
 class KeyRow(NamedTuple):
-    """A configuration key whose two values differ; None is no value."""
+    """A configuration key whose values differ; `has` says which sides have the key at all."""
 
     key: str
-    a: Any
-    b: Any
+    values: tuple[Any, ...]
+    has: tuple[bool, ...]
 
 
 class MetricRow(NamedTuple):
-    """A metric: each seed's value and the mean of both sides, and the difference b - a."""
+    """A metric: each side's value by seed and its mean, and the difference of each further side to A."""
 
     metric: str
-    values_a: dict[int, float]
-    values_b: dict[int, float]
-    a: Estimate
-    b: Estimate
-    difference: Difference
+    values: tuple[dict[int, float], ...]
+    means: tuple[Estimate, ...]
+    differences: tuple[Difference, ...]
+
+
+class ClassRow(NamedTuple):
+    """A class of the test set that not all sides name as often: mean shares, and differences to A."""
+
+    label: int
+    name: str
+    images: int
+    shares: tuple[float, ...]
+    differences: tuple[Difference, ...]
+
+
+class PairRow(NamedTuple):
+    """Two sides (their places) on the same images; `adjusted` is Holm's p over all pairs."""
+
+    a: int
+    b: int
+    found: Paired
+    adjusted: float | None
+    verdict: str
+
+
+class EnvironmentRow(NamedTuple):
+    """Something about where the trials ran that is not the same for all sides."""
+
+    name: str
+    values: tuple[str, ...]
 
 
 class Comparison(NamedTuple):
-    """`keys` holds only what differs; `modules` has every module of either network in running order."""
+    """`keys`, `classes` and `environment` hold only what differs; `modules` has every module.
 
-    a: Side
-    b: Side
+    `unread` says which trials' predictions could not be used, and why.
+    """
+
+    sides: tuple[Side, ...]
     keys: tuple[KeyRow, ...]
     modules: tuple[ModuleRow, ...]
     metrics: tuple[MetricRow, ...]
+    pairs: tuple[PairRow, ...]
+    classes: tuple[ClassRow, ...]
+    environment: tuple[EnvironmentRow, ...]
+    unread: tuple[str, ...]
+
+    @property
+    def letters(self) -> str:
+        """What the sides are called: "AB", "ABC"."""
+        return ascii_uppercase[: len(self.sides)]
 
 
-def compare(out: Path, a: str, b: str) -> Comparison:
-    """Compare two sides of the study in `out`; a text that names none or several is an `InputError`."""
+def compare(out: Path, texts: Sequence[str]) -> Comparison:
+    """Compare sides of the study in `out`; a text that names none or several is an `InputError`."""
+    if not 2 <= len(texts) <= len(ascii_uppercase):
+        raise InputError(f"compare: needs 2 to {len(ascii_uppercase)} sides, found {len(texts)}")
     planned = plan_folder(out).trials
-    first, second = (_side(out, planned, text) for text in (a, b))
-    networks = (side.trials[0].network for side in (first, second))
+    sides = tuple(side_of(out, planned, text) for text in texts)
+    read = [read_predictions(side.scored_folders()) for side in sides]
+    predictions = [found for found, _ in read]
     return Comparison(
-        first, second, _key_rows(first, second), module_rows(*networks), _metric_rows(first, second)
+        sides=sides,
+        keys=_key_rows(sides),
+        modules=module_rows(*(side.network for side in sides)),
+        metrics=_metric_rows(sides),
+        pairs=_pair_rows(sides, predictions),
+        classes=_class_rows(sides, predictions),
+        environment=_environment_rows(sides),
+        unread=tuple(
+            f"{letter}, seed {seed}: {why}"
+            for letter, (_, left_out) in zip(ascii_uppercase, read, strict=False)
+            for seed, why in left_out.items()
+        ),
     )
 
 
-def to_json(comparison: Comparison) -> dict[str, Any]:
-    """Return the comparison as `sqzx compare --json` prints it."""
-    sides = {
-        name: {
-            "label": side.label,
-            "trials": [trial.id for trial in side.trials],
-            "left_out": {str(seed): why for seed, why in side.left_out().items()},
-            **{k: getattr(side.trials[0].network, k) for k in ("params", "macs", "bytes_fp32")},
-        }
-        for name, side in (("a", comparison.a), ("b", comparison.b))
-    }
-    metrics = {
-        row.metric: {
-            "values_a": {str(seed): value for seed, value in row.values_a.items()},
-            "values_b": {str(seed): value for seed, value in row.values_b.items()},
-            "a": row.a._asdict(),
-            "b": row.b._asdict(),
-            "difference": row.difference._asdict(),
-        }
-        for row in comparison.metrics
-    }
+def to_json(found: Comparison) -> dict[str, Any]:
+    """Return the comparison as `sqzx compare --json` prints it: a list has an item a side, in their order."""
     return {
-        **sides,
-        "keys": [row._asdict() for row in comparison.keys],
-        "modules": [row._asdict() for row in comparison.modules],
-        "metrics": metrics,
+        "sides": [
+            {
+                "letter": letter,
+                "label": side.label,
+                "trials": [trial.id for trial in side.trials],
+                "left_out": {str(seed): why for seed, why in side.left_out().items()},
+                **{name: getattr(side.network, name) for name in ("params", "macs", "bytes_fp32")},
+            }
+            for letter, side in zip(found.letters, found.sides, strict=True)
+        ],
+        "keys": [{"key": row.key, "values": row.values} for row in found.keys],
+        "modules": [row._asdict() for row in found.modules],
+        "metrics": {
+            row.metric: {
+                "values": [{str(seed): value for seed, value in own.items()} for own in row.values],
+                "means": [mean._asdict() for mean in row.means],
+                "differences_to_a": [difference._asdict() for difference in row.differences],
+            }
+            for row in found.metrics
+        },
+        "pairs": [
+            {
+                "pair": found.letters[row.a] + found.letters[row.b],
+                **row.found._asdict(),
+                "tests": [test._asdict() for test in row.found.tests],
+                "holm_p": row.adjusted,
+                "verdict": row.verdict,
+            }
+            for row in found.pairs
+        ],
+        "classes": [
+            row._asdict() | {"differences": [difference._asdict() for difference in row.differences]}
+            for row in found.classes
+        ],
+        "environment": [row._asdict() for row in found.environment],
+        "unread": list(found.unread),
     }
 
 
-def _side(out: Path, planned: Iterable[PlannedTrial], text: str) -> Side:
-    planned = tuple(planned)
-    path = Path(text)
-    if not any(trial.id == text for trial in planned) and _is_trial(path):
-        config = TrialFolder(path).read_config()
-        network = count(config.model, config.data.image_shape)
-        trial = PlannedTrial(path.name, config_id(config), path.name, (), config, network)
-        return _side_of(str(path), [(trial, TrialFolder(path))])
-    chosen = select(planned, text)
-    label = chosen[0].name if len(chosen) > 1 else f"{chosen[0].name} ({chosen[0].id})"
-    return _side_of(label, [(trial, trial_folder(out, trial.id)) for trial in chosen])
-
-
-def _is_trial(path: Path) -> bool:
-    try:
-        return (path / "config.json").is_file()
-    except OSError:  # a selection of many keys is too long for a file's name
-        return False
-
-
-def _side_of(label: str, pairs: list[tuple[PlannedTrial, TrialFolder]]) -> Side:
-    # A trial that is no more in the study may be compared all the same, by what its folder says of it.
-    pairs = [(dataclasses.replace(trial, status=folder.read_status()), folder) for trial, folder in pairs]
-    return Side(label, tuple(trial for trial, _ in pairs), tidy(pairs))
-
-
-def select(planned: Iterable[PlannedTrial], text: str) -> list[PlannedTrial]:
-    """Return the trials that a text names: one by its id, or those of one configuration."""
-    planned = list(planned)
-    by_id = [trial for trial in planned if trial.id == text] or [
-        trial for trial in planned if text and trial.id.startswith(text)
-    ]
-    if len(by_id) == 1:
-        return by_id
-    if by_id:
-        raise _ambiguous(text, [trial.id for trial in by_id], "trials")
-    current = [trial for trial in planned if trial.status.status != "removed"]
-    if found := [trial for trial in current if trial.name == text]:
-        return found
-    if "=" not in text:
-        raise InputError(
-            f"{text}: no trial's id, configuration's name, trial's folder or key=value; "
-            f"the study has {_shortened(_names(current))}"
-        )
-    # Values may hold commas ("model.pool_after=[1,3,5]"), so a comma only ends one before another key.
-    wanted = dict(parse_assignment(part, "compare") for part in re.split(r",(?=\s*[A-Za-z_.0-9]+\s*=)", text))
-    found = [t for t in current if all(t.config.settings().get(k) == v for k, v in wanted.items())]
-    if not found:
-        raise InputError(
-            f"{text}: no configuration of the study has these; it has {_shortened(_names(current))}"
-        )
-    if len({trial.config_id for trial in found}) > 1:
-        raise _ambiguous(text, _names(found), "configurations")
-    return found
-
-
-def _ambiguous(text: str, candidates: list[str], kind: str) -> InputError:
-    return InputError(f"{text}: fits {len(candidates)} {kind}; say which: {_shortened(candidates)}")
-
-
-def _names(trials: list[PlannedTrial]) -> list[str]:
-    return list(dict.fromkeys(trial.name for trial in trials))
-
-
-def _shortened(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return "; ".join(f"'{name}'" for name in names[:MOST_NAMED]) + more
-
-
-def _key_rows(a: Side, b: Side) -> tuple[KeyRow, ...]:
-    of_a, of_b = (side.trials[0].config.settings() for side in (a, b))
-    keys = dict.fromkeys([*of_a, *of_b])
-    if len(a.trials) > 1 or len(b.trials) > 1:
+def _key_rows(sides: Sequence[Side]) -> tuple[KeyRow, ...]:
+    settings = [side.trials[0].config.settings() for side in sides]
+    keys = dict.fromkeys(key for own in settings for key in own)
+    if any(len(side.trials) > 1 for side in sides):
         del keys["seed"]  # a configuration has all its seeds
-    rows = (KeyRow(key, of_a.get(key), of_b.get(key)) for key in keys)
-    return tuple(row for row in rows if row.a != row.b)
+    rows = (
+        KeyRow(key, tuple(own.get(key) for own in settings), tuple(key in own for own in settings))
+        for key in keys
+    )
+    return tuple(row for row in rows if any(value != row.values[0] for value in row.values))
 
 
-def _metric_rows(a: Side, b: Side) -> tuple[MetricRow, ...]:
+def _metric_rows(sides: Sequence[Side]) -> tuple[MetricRow, ...]:
     rows = []
     for metric in METRICS:
-        of_a, of_b = a.values(metric), b.values(metric)
-        if of_a or of_b:
-            x, y = list(of_a.values()), list(of_b.values())
-            estimates = mean_interval(x), mean_interval(y)
-            rows.append(MetricRow(metric, of_a, of_b, *estimates, mean_difference(x, y)))
+        values = tuple(side.values(metric) for side in sides)
+        if any(values):
+            first, *others = (list(own.values()) for own in values)
+            means = tuple(mean_interval(list(own.values())) for own in values)
+            rows.append(
+                MetricRow(metric, values, means, tuple(mean_difference(first, own) for own in others))
+            )
     return tuple(rows)
+
+
+def _pair_rows(sides: Sequence[Side], predictions: Sequence[Predictions | None]) -> tuple[PairRow, ...]:
+    pairs = list(itertools.combinations(range(len(sides)), 2))
+    found = [_paired(sides, predictions, a, b) for a, b in pairs]
+    adjusted = holm([one.p for one in found])
+    return tuple(
+        PairRow(a, b, one, p, verdict(one, p, ascii_uppercase[a], ascii_uppercase[b]))
+        for (a, b), one, p in zip(pairs, found, adjusted, strict=True)
+    )
+
+
+def _paired(sides: Sequence[Side], predictions: Sequence[Predictions | None], a: int, b: int) -> Paired:
+    first, second = predictions[a], predictions[b]
+    if set(_paths(sides[a])) & set(_paths(sides[b])):
+        return Paired(0, None, None, None, (), None, SAME_TRIALS)
+    if first is None or second is None:
+        return Paired(0, None, None, None, (), None, "no predictions to compare")
+    if _data(sides[a]) != _data(sides[b]):
+        return Paired(0, None, None, None, (), None, OTHER_IMAGES)
+    return paired(first, second)
+
+
+def _paths(side: Side) -> list[Path]:
+    return [folder.path.resolve() for folder in side.folders]
+
+
+def _data(side: Side) -> set[tuple[str, str]]:
+    """Return the name and the fingerprint of the data of the trials that count."""
+    counted = side.frame[side.frame["seed"].isin(list(side.values("test_top1")))]
+    return set(counted[["data.name", "data_fingerprint"]].astype(str).itertuples(index=False, name=None))
+
+
+def _class_rows(sides: Sequence[Side], predictions: Sequence[Predictions | None]) -> tuple[ClassRow, ...]:
+    read = [found for found in predictions if found is not None]
+    same = (
+        all(np.array_equal(found.labels, read[0].labels) for found in read)
+        and len({str(_data(side)) for side in sides}) == 1
+    )
+    if len(read) < len(sides) or not same:
+        return ()
+    labels = read[0].labels
+    names = _class_names(sides[0], int(labels.max()) + 1)
+    rows = []
+    for label in sorted(set(labels.tolist())):
+        of_class = labels == label
+        first, *others = (found.right[:, of_class].mean(axis=1) for found in read)
+        shares = tuple(float(own.mean()) for own in (first, *others))
+        if len(set(shares)) > 1:
+            differences = tuple(mean_difference(first, own) for own in others)
+            rows.append(ClassRow(label, names[label], int(of_class.sum()), shares, differences))
+    return tuple(sorted(rows, key=lambda row: min(row.shares) - max(row.shares)))
+
+
+def _class_names(side: Side, fewest: int) -> tuple[str, ...]:
+    """Return what the data set calls its classes; their numbers where it does not say."""
+    with suppress(InputError):  # a set that is not on the machine which compares
+        names = dataset_info(side.trials[0].config.data.name).class_names
+        if len(names) >= fewest:
+            return names
+    return tuple(map(str, range(fewest)))
+
+
+def _environment_rows(sides: Sequence[Side]) -> tuple[EnvironmentRow, ...]:
+    known = [history(trial.status for trial in side.trials) for side in sides]
+    names = dict.fromkeys(name for own in known for name in own if name not in NOT_ENVIRONMENT)
+    rows = (EnvironmentRow(name, tuple(own.get(name, "") for own in known)) for name in names)
+    return tuple(row for row in rows if len(set(row.values)) > 1)

@@ -18,6 +18,7 @@ from analysis.statistics import LEVEL
 
 SAME_IMAGES = "both are right on the same images"
 NOT_ENOUGH = "not enough seeds to say"
+OTHER_IMAGES = "not the same test images: no paired test"
 
 
 class McNemar(NamedTuple):
@@ -79,7 +80,7 @@ def paired(a: Predictions, b: Predictions, /, *, samples: int = SAMPLES, seed: i
     87 % with three, this one in 95 % of both.
     """
     if not np.array_equal(a.labels, b.labels):
-        return Paired(0, None, None, None, (), None, "not the same test images: no paired test")
+        return Paired(0, None, None, None, (), None, OTHER_IMAGES)
     tests = tuple(mcnemar(x, y) for x in a.right for y in b.right)
     p = min(1.0, 2 * float(np.median([t.p for t in tests]))) if len(tests) > 1 else tests[0].p
     accuracies = a.right.mean(axis=1), b.right.mean(axis=1)

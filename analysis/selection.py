@@ -46,8 +46,8 @@ def check_one_data(names: Iterable[str]) -> None:
         )
 
 
-def chosen(frame: pd.DataFrame, /, *, by: str = "val_top1", at_most: float | None = None) -> Chosen | None:
-    """Return what validation chooses, among networks of `at_most` so many bytes; None where none has a mean.
+def chosen(frame: pd.DataFrame, /, *, by: str = "val_top1") -> Chosen | None:
+    """Return what validation chooses, or None where no configuration has a mean.
 
     Of equal means the smaller network is chosen, and of those equal in size, too, the first in the plan;
     the others are `tied`.
@@ -56,8 +56,6 @@ def chosen(frame: pd.DataFrame, /, *, by: str = "val_top1", at_most: float | Non
     found = summarise(frame, by)
     found = found[found["n"] > 0]
     check_one_data(found["data.name"])
-    if at_most is not None:
-        found = found[found["bytes_fp32"] <= at_most]
     if found.empty:
         return None
     best = found[found["mean"] == found["mean"].max()].sort_values("bytes_fp32", kind="stable")

@@ -501,17 +501,32 @@ def report(
 
 
 @app.command
-def compare(folder: Folder, a: str, b: str, *, json_: AsJson = False) -> None:
-    """Print what differs between two configurations: keys, layers, metrics with their seeds.
+def compare(
+    folder: Folder,
+    a: Annotated[str, Parameter(help="A trial, or a configuration with all its seeds.")],
+    b: Annotated[str, Parameter(help="Another.")],
+    *more: Annotated[str, Parameter(name="C", help="Any further ones.")],
+    html: Annotated[
+        Path | None, Parameter(help="A file to write it into as one self-contained page.")
+    ] = None,
+    json_: AsJson = False,
+) -> None:
+    """Print what differs between trials or configurations: keys, layers, metrics, answers, environment.
 
     A and B are each a trial's id, a configuration's name, a selection such as model.squeeze_ratio=0.5, or
     the folder of a trial of another study.
     """
     from analysis.compare import compare, to_json
 
-    found = compare(folder, a, b)
+    found = compare(folder, (a, b, *more))
+    if html is not None:
+        from analysis.comparison_page import write_page
+
+        write_page(found, html)
     if json_:
         _print_json(to_json(found))
+    elif html is not None:
+        print(html)
     else:
         from rich.console import Console
 

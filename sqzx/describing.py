@@ -1,6 +1,8 @@
 """A counted network, alone or beside another, as a table and as JSON."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 from sqzx.counting import Layer, Module, Network, Shape, size_label
@@ -65,52 +67,59 @@ def print_description(network: Network) -> None:
 
 
 class ModuleRow(NamedTuple):
-    """A module of either of two networks; what a side lacks is None."""
+    """A module of some of the networks, with what each of them has of it; what one lacks is None."""
 
     name: str
-    shape_a: Shape | None
-    shape_b: Shape | None
-    params_a: int | None
-    params_b: int | None
-    macs_a: int | None
-    macs_b: int | None
+    shapes: tuple[Shape | None, ...]
+    params: tuple[int | None, ...]
+    macs: tuple[int | None, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether the networks are not alike here."""
+        return any(len(set(own)) > 1 for own in (self.shapes, self.params, self.macs))
 
 
-def module_rows(a: Network, b: Network) -> tuple[ModuleRow, ...]:
-    """Return every module of either network, in running order."""
-    of_a, of_b = ({module.name: module for module in network.modules} for network in (a, b))
+def module_rows(*networks: Network) -> tuple[ModuleRow, ...]:
+    """Return every module of any of the networks, in running order."""
+    found = [{module.name: module for module in network.modules} for network in networks]
     rows = []
-    for name in _merged(list(of_a), list(of_b)):
-        ma, mb = of_a.get(name), of_b.get(name)
+    for name in functools.reduce(_merged, map(list, found)):
+        own = [modules.get(name) for modules in found]
         rows.append(
             ModuleRow(
                 name,
-                ma and ma.output_shape,
-                mb and mb.output_shape,
-                ma and ma.params,
-                mb and mb.params,
-                ma and ma.macs,
-                mb and mb.macs,
+                tuple(m and m.output_shape for m in own),
+                tuple(m and m.params for m in own),
+                tuple(m and m.macs for m in own),
             )
         )
     return tuple(rows)
 
 
-def side_by_side(a: Network, b: Network) -> Any:
-    """Return two networks as a rich table: a row a module, with totals and ratios."""
-    columns = ("output A", "output B", "params A", "params B", "B / A", "MACs A", "MACs B", "B / A")
+def side_by_side(*networks: Network) -> Any:
+    """Return networks as a rich table: a row a module, with totals and ratios to the first."""
+    letters = ascii_uppercase[: len(networks)]
+    ratios = [f"{letter} / A" for letter in letters[1:]]
+    columns = (
+        *(f"output {letter}" for letter in letters),
+        *(f"params {letter}" for letter in letters),
+        *ratios,
+        *(f"MACs {letter}" for letter in letters),
+        *ratios,
+    )
     table = new_table("layer", *columns, left=("layer",))
-    for row in module_rows(a, b):
-        differs = (row.shape_a, row.params_a, row.macs_a) != (row.shape_b, row.params_b, row.macs_b)
+    for row in module_rows(*networks):
         table.add_row(
             row.name,
-            *(shape_text(shape) if shape else "-" for shape in (row.shape_a, row.shape_b)),
-            *_pair(row.params_a, row.params_b),
-            *_pair(row.macs_a, row.macs_b),
-            style=None if differs else "dim",
+            *(shape_text(shape) if shape else "-" for shape in row.shapes),
+            *counts_text(row.params),
+            *counts_text(row.macs),
+            style=None if row.differs else "dim",
         )
     table.add_section()
-    table.add_row("total", "", "", *_pair(a.params, b.params), *_pair(a.macs, b.macs), style="bold")
+    totals = (counts_text([getattr(n, name) for n in networks]) for name in ("params", "macs"))
+    table.add_row("total", *("" for _ in networks), *(text for own in totals for text in own), style="bold")
     return table
 
 
@@ -156,7 +165,8 @@ def _share(part: int, whole: int) -> tuple[str, str]:
     return (f"{part:,}", f"{100 * part / whole:.1f}") if part else ("", "")
 
 
-def _pair(a: int | None, b: int | None) -> tuple[str, str, str]:
-    ratio = f"{b / a:.2f}" if a and b is not None else ""
-    first, second = ("-" if n is None else f"{n:,}" for n in (a, b))
-    return first, second, ratio
+def counts_text(counts: Sequence[int | None]) -> tuple[str, ...]:
+    """Return numbers, "-" for None, and behind them the ratio of each further one to the first."""
+    first, *others = counts
+    ratios = (f"{n / first:.2f}" if first and n is not None else "" for n in others)
+    return (*("-" if n is None else f"{n:,}" for n in counts), *ratios)

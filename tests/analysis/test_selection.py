@@ -29,13 +29,6 @@ def test_of_equal_means_the_smaller_network_is_chosen_and_the_others_are_named(s
     assert set(found.tied) == {"twin"} | ({"big"} if (0.5 + 0.7) / 2 == 0.6 else set())
 
 
-def test_a_limit_of_size_leaves_the_larger_out(study_frame):
-    frame = study_frame({"a": [0.7], "b": [0.8], "c": [0.9]})
-    assert chosen(frame).name == "c"
-    assert chosen(frame, at_most=2000).name == "b"
-    assert chosen(frame, at_most=10) is None
-
-
 def test_another_metric_of_validation_may_choose_differently(study_frame):
     frame = study_frame({"a": [0.8], "b": [0.7]})
     frame["val_top5"] = [0.9, 0.95]
