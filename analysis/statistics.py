@@ -6,6 +6,7 @@ Every interval here has 95 % coverage under it.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import moocore
@@ -78,6 +79,27 @@ def mean_difference(a: ArrayLike, b: ArrayLike, /) -> Difference:
     freedom = (va + vb) ** 2 / (va**2 / (len(x) - 1) + vb**2 / (len(y) - 1))
     half = _t(freedom) * math.sqrt(va + vb)
     return Difference(difference, difference - half, difference + half, "")
+
+
+def contrast(groups: Sequence[ArrayLike], weights: Sequence[float], /) -> Difference:
+    """Return sum(w * mean) over groups of independent seeds, with its interval; variances may differ.
+
+    With v = w^2 s^2 / n of each group the interval is +- t(0.975, df) * sqrt(sum(v)), where df =
+    sum(v)^2 / sum(v^2 / (n - 1)) (Satterthwaite 1946). With the weights -1 and 1 it is `mean_difference`,
+    and as there every group needs two values, not all equal.
+    """
+    arrays = [_finite(values) for values in groups]
+    if any(len(x) == 0 for x in arrays):
+        return Difference(None, None, None, "nothing to compare")
+    value = sum(w * float(x.mean()) for w, x in zip(weights, arrays, strict=True))
+    if any(len(x) < 2 for x in arrays):
+        return Difference(value, None, None, "not enough seeds to say")
+    if any(np.ptp(x) == 0 for x in arrays):
+        return Difference(value, None, None, "equal seeds: no interval")
+    parts = [(w**2 * float(x.var(ddof=1)) / len(x), len(x)) for w, x in zip(weights, arrays, strict=True)]
+    whole = sum(v for v, _ in parts)
+    half = _t(whole**2 / sum(v**2 / (n - 1) for v, n in parts)) * math.sqrt(whole)
+    return Difference(value, value - half, value + half, "")
 
 
 def summarise(frame: pd.DataFrame, metric: str, /) -> pd.DataFrame:

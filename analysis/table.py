@@ -4,14 +4,15 @@
     name                the configuration in words, as the plan has it
     sweeps              the blocks of the study that it is a member of, joined by ";"
     status, reason      what became of the trial
-    model.*, data.*, train.*, seed      the configuration; a tuple is text ("1,4,8")
+    model.*, data.*, train.*, seed      the configuration; a tuple is text ("1,4,8"; "[]" if it is empty)
     params, macs, flops, bytes_fp32, peak_activations       counted from the configuration
     val_top1 ... test_loss      shares of right answers, 0 to 1, and mean cross-entropy in nats
     learned             False where all logits stayed zero
     steps, epochs, *_examples       counts; images_per_second, *_seconds, peak_memory_mb as named
 
-The table is derived from the trial folders and may be made again at any time. It holds the numbers of
-every trial that has some; `scored` says which of them may enter a mean, `left_out` why the others may not.
+`analysis.columns` has every column with its type and unit. The table is derived from the trial folders and
+may be made again at any time. It holds the numbers of every trial that has some; `scored` says
+which of them may enter a mean, `left_out` why the others may not.
 """
 
 import typing
@@ -24,8 +25,8 @@ import pandas as pd
 
 from sqzx.config import KEYS
 from sqzx.errors import InputError
-from sqzx.files import write_whole
-from sqzx.schema import nearest
+from sqzx.schema import Key, nearest
+from sqzx.terminal import shown
 from sqzx.trial import TrialFolder
 from sweeps.plan import Plan, PlannedTrial, plan_folder, trial_folder
 
@@ -36,6 +37,8 @@ ACCURACIES = {
     "val_top5": "validation top-5 accuracy",
 }
 """The metrics that figures and summaries take, with their names."""
+
+TEXTS = ("id", "config_id", "name", "sweeps", "status", "reason")
 
 COUNTS = ("params", "macs", "flops", "bytes_fp32", "peak_activations")
 
@@ -72,9 +75,8 @@ def study_table(plan: Plan, out: Path) -> pd.DataFrame:
 def tidy(trials: Iterable[tuple[PlannedTrial, TrialFolder]]) -> pd.DataFrame:
     """Return the table of any trials, each with its folder."""
     rows = [_row(trial, folder) for trial, folder in trials]
-    texts = ("id", "config_id", "name", "sweeps", "status", "reason")
-    keys = {key: _dtype(KEYS[key].annotation) for key in KEYS if any(key in row for row in rows)}
-    types = dict.fromkeys(texts, "str") | keys | dict.fromkeys(COUNTS, "int64") | RESULTS
+    keys = {name: key_type(key) for name, key in KEYS.items() if any(name in row for row in rows)}
+    types = dict.fromkeys(TEXTS, "str") | keys | dict.fromkeys(COUNTS, "int64") | RESULTS
     columns = {name: pd.Series([row.get(name) for row in rows], dtype=t) for name, t in types.items()}
     return pd.DataFrame(columns)
 
@@ -106,19 +108,6 @@ def left_out(frame: pd.DataFrame, metric: str = "test_top1") -> pd.DataFrame:
     return frame[why != ""].assign(why=why[why != ""])
 
 
-def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write the table as CSV or Parquet, as the suffix says; another suffix is an `InputError`."""
-    if path.suffix == ".csv":
-        content = frame.to_csv(index=False, lineterminator="\n").encode()
-    elif path.suffix == ".parquet":
-        content = frame.to_parquet(index=False)
-    else:
-        raise InputError(
-            f"{path}: a table is written as .csv or .parquet, found {path.suffix or 'no suffix'!r}"
-        )
-    write_whole(path, lambda file: file.write(content))
-
-
 def _row(trial: PlannedTrial, folder: TrialFolder) -> dict[str, Any]:
     status, reason = trial.status.status, trial.status.reason
     try:
@@ -133,7 +122,7 @@ def _row(trial: PlannedTrial, folder: TrialFolder) -> dict[str, Any]:
         "sweeps": ";".join(trial.sweeps),
         "status": status,
         "reason": reason,
-        **{k: ",".join(map(str, v)) if isinstance(v, tuple) else v for k, v in settings},
+        **{k: shown(v) if isinstance(v, tuple) else v for k, v in settings},
         **{count: getattr(trial.network, count) for count in COUNTS},
         **{name: result.get(name) for name in RESULTS},
     }
@@ -150,10 +139,10 @@ def _checked(folder: TrialFolder) -> dict[str, Any]:
     return result
 
 
-def _dtype(annotation: Any) -> str:
-    """The column type of a configuration key: whole numbers may be missing, and a missing float is NaN."""
-    kinds = {kind for kind in typing.get_args(annotation) or (annotation,) if kind is not type(None)}
-    if len(kinds) > 1 or typing.get_origin(annotation) in (tuple, typing.Literal):
+def key_type(key: Key) -> str:
+    """Return a configuration key's column type: whole numbers may be unset, and an unset float is NaN."""
+    kinds = {kind for kind in typing.get_args(key.annotation) or (key.annotation,) if kind is not type(None)}
+    if len(kinds) > 1 or typing.get_origin(key.annotation) in (tuple, typing.Literal):
         return "str"
     return {int: "Int64", float: "float64", bool: "boolean"}.get(kinds.pop(), "str")
 

@@ -461,13 +461,24 @@ def status(folder: Folder, *, json_: AsJson = False) -> None:
 
 @app.command
 def table(
-    folder: Folder, *, out: Annotated[Path | None, Parameter(help="A .csv or .parquet file.")] = None
+    folder: Folder,
+    *,
+    out: Annotated[Path | None, Parameter(help="A .csv or .parquet file.")] = None,
+    columns: Annotated[
+        bool, Parameter(negative="", help="Print what the columns are, with their units, instead.")
+    ] = False,
 ) -> None:
     """Print or write the tidy table of a study, one row a trial, every configuration key a column."""
-    from analysis.table import load, write_table
+    from analysis.table import load
+    from analysis.table_files import write_table
 
     frame = load(folder)
-    if out is None:
+    if columns:
+        from analysis.columns import columns_table
+        from sqzx.terminal import print_table
+
+        print_table(columns_table([str(name) for name in frame.columns]))
+    elif out is None:
         frame.to_csv(sys.stdout, index=False)
     else:
         write_table(frame, out)

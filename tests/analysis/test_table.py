@@ -1,8 +1,7 @@
-import pandas as pd
 import pytest
 
 import analysis
-from analysis.table import left_out, load, scored, write_table
+from analysis.table import left_out, load, scored
 from sqzx.config import KEYS, resolve
 from sqzx.errors import InputError
 from sqzx.trial import Status
@@ -17,6 +16,17 @@ def test_one_row_a_trial_with_every_key_as_a_column(paper_study):
     assert [column for column in frame.columns if column in KEYS] == keys
     assert frame["model.pool_after"].unique().tolist() == ["1,4,8"]
     assert frame["seed"].tolist() == [0, 1, 2] * 13
+
+
+def test_an_empty_tuple_is_no_unset_value(make_study):
+    text = """schema = 1
+name = "s"
+[config]
+model.preset = "squeezenet_small"
+model.num_fires = 2
+model.pool_after = []
+"""
+    assert load(make_study(text))["model.pool_after"].tolist() == ["[]"]
 
 
 def test_a_point_of_two_sweeps_is_one_row(paper_study):
@@ -67,23 +77,6 @@ def test_a_removed_trial_keeps_its_numbers_and_enters_no_mean(make_study):
 def test_done_without_a_result_is_left_out(make_study):
     frame = load(make_study(outcome=lambda trial: Status(status="done")))
     assert left_out(frame)["why"].unique().tolist() == ["no test_top1"]
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_the_written_table_comes_back(paper_study, tmp_path, suffix):
-    frame = load(paper_study)
-    path = tmp_path / f"table{suffix}"
-    write_table(frame, path)
-    read = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
-    assert read["id"].tolist() == frame["id"].tolist()
-    assert all(isinstance(name, str) and name.startswith("t") for name in read["id"])
-    assert read["test_top1"].tolist() == frame["test_top1"].tolist()
-    assert list(read.columns) == list(frame.columns)
-
-
-def test_another_suffix_is_refused(paper_study, tmp_path):
-    with pytest.raises(InputError, match=r"table\.xlsx: a table is written as \.csv or \.parquet"):
-        write_table(load(paper_study), tmp_path / "table.xlsx")
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])

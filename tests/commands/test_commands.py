@@ -246,6 +246,9 @@ class TestStudy:
         sqzx("table", study, "--out", tmp_path / "t.parquet")
         assert (tmp_path / "t.parquet").read_bytes()[:4] == b"PAR1"
         assert sqzx("table", study, "--out", tmp_path / "t.xls", check=False)[0] == 2
+        described = sqzx("table", study, "--columns")[1]
+        assert all(name in described for name in rows[0])
+        assert "share, 0 to 1" in described
 
     def test_plot_writes_png_and_svg(self, sqzx, study, tmp_path):
         paths = sqzx("plot", study, "--out", tmp_path / "figures")[1].split()
@@ -262,13 +265,20 @@ class TestStudy:
         assert "<svg" in page
         assert "http://" not in page.replace("http://www.w3.org", "").replace("http://creativecommons", "")
 
-    def test_compare(self, sqzx, study):
+    def test_compare(self, sqzx, study, tmp_path):
         text = sqzx("compare", study, "model.squeeze_ratio=0.25", "model.squeeze_ratio=0.5")[1]
         assert "squeeze_ratio" in text
         found = json.loads(
             sqzx("compare", study, "model.squeeze_ratio=0.25", "model.squeeze_ratio=0.5", "--json")[1]
         )
         assert "model.squeeze_ratio" in json.dumps(found["keys"])
+        assert [row["pair"] for row in found["pairs"]] == ["AB"]
+        page = tmp_path / "c.html"
+        trial = found["sides"][0]["trials"][0]
+        sides = ("model.squeeze_ratio=0.25", "model.squeeze_ratio=0.5", trial)
+        assert sqzx("compare", study, *sides, "--html", page)[1].strip() == str(page)
+        assert "C" in page.read_text()
+        assert trial in page.read_text()
         code, _, err = sqzx("compare", study, "model.squeeze_ratio=0.25", "nothing", check=False)
         assert code == 2
         assert len(err.strip().splitlines()) == 1
