@@ -10,6 +10,7 @@ takes the seeds as independent draws, near enough normal, with one variance ever
 """
 
 import itertools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,7 +66,7 @@ def sweep_effects(
     levels = [texts for _, texts in coded]
     places = list(zip(*(codes for codes, _ in coded), strict=True))
     shape = tuple(len(texts) for texts in levels)
-    cells = int(np.prod(shape, dtype=np.int64))
+    cells = math.prod(shape)
     if len(set(places)) < cells:
         return _none(name, keys, f"no full grid: {len(set(places))} of {cells} combinations")
     if bare := sum(len(values.get(str(c), ())) == 0 for c in members["config_id"]):
@@ -85,7 +86,7 @@ def sweep_effects(
         term = BESIDE.join(keys[i] for i in axes)
         own = _term(m, n, axes, levels, half)
         rows += [{"term": term, **row} for row in own]
-        others = cells / np.prod([shape[i] for i in axes])
+        others = cells / math.prod(shape[i] for i in axes)
         shares[term] = others * sum(row["effect"] ** 2 for row in own) / whole if whole else 0.0
     if len(keys) > 2:
         shares["higher orders"] = max(0.0, 1 - sum(shares.values())) if whole else 0.0

@@ -3,8 +3,8 @@
 Values do not compare: the paper's are ImageNet's, of one run each. Shapes do: what rises, what stays flat,
 what beats what. Each claim is a contrast, sum(w * mean), of our configurations, which the paper has above 0.
 It is confirmed where its interval over seeds (`statistics.contrast`) is above 0 and contradicted where it is
-below; otherwise these seeds cannot say. That a step is flat is confirmed where the interval lies within half of
-our whole gain along that axis, and contradicted where it leaves out 0 and reaches beyond that.
+below; otherwise these seeds cannot say. That a step is flat is confirmed where the interval lies within half
+of our whole gain along that axis, and contradicted where it leaves out 0 and reaches beyond that.
 
 Configurations are taken along one axis while every other key stays put. Values within `NEAR` of a published
 one stand for it: 1 and 99 % of 3x3 filters are none and all of them in a narrow network.

@@ -115,6 +115,14 @@ def test_one_seed_a_cell_has_effects_without_intervals(study_frame):
     assert rows(found, "model.squeeze_ratio")["effect"].notna().all()
 
 
+def test_a_random_design_of_many_axes_is_no_grid(study_frame):
+    """2,000 values on each of 7 axes are more combinations than 64 bits count."""
+    names = ("freq", "base_e", "incr_e", "num_fires", "stem_features", "stem_kernel", "stem_stride")
+    keys = {str(i): {f"model.{name}": i for name in names} for i in range(2000)}
+    (found,) = effects(study_frame({name: [0.5] for name in keys}, metric="test_top1", keys=keys))
+    assert found.note == f"no full grid: 2000 of {2000**7} combinations"
+
+
 def test_a_grid_with_a_hole_is_named_as_such(study_frame):
     frame = grid(study_frame, AXES, lambda seed, squeeze_ratio, freq: 0.5)
     (found,) = effects(frame[frame["name"] != "1.0-2"])
