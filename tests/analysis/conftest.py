@@ -197,6 +197,12 @@ def paper_study(tmp_path_factory) -> Path:
     return write_study(tmp_path_factory.mktemp("study") / "paper", PAPER, make_result)
 
 
+@pytest.fixture(scope="session")
+def study_frame() -> Callable[..., pd.DataFrame]:
+    """Make a table of a study by hand, for statistics that need no folders."""
+    return make_frame
+
+
 @pytest.fixture
 def make_study(tmp_path) -> Callable[..., Path]:
     """Make another study folder: by default two small configurations with 3 seeds, all done."""
@@ -212,9 +218,3 @@ def make_study(tmp_path) -> Callable[..., Path]:
 def result() -> Callable[..., dict[str, Any]]:
     """The content of a finished trial's `result.json`, with some values changed."""
     return make_result
-
-
-@pytest.fixture(scope="session")
-def study_frame() -> Callable[..., pd.DataFrame]:
-    """Make a table of a study by hand, for statistics that need no folders."""
-    return make_frame
