@@ -137,9 +137,15 @@ def verdict(found: Paired, adjusted: float | None, a: str, b: str, /) -> str:
     """Say which of two configurations, by their names, is more accurate, or why that cannot be said.
 
     Both must agree: the interval over seeds and images leaves out 0, and the adjusted p is at most 0.05.
+    Without an interval the p value still speaks, of the networks that were trained alone.
     """
-    if found.low is None or found.high is None or adjusted is None:
-        return found.note
-    if adjusted > 1 - LEVEL or found.low <= 0 <= found.high:
+    if adjusted is None or not found.difference:
+        return found.note or "equally accurate"
+    apart = adjusted <= 1 - LEVEL
+    better, worse = (b, a) if found.difference > 0 else (a, b)
+    if found.low is None or found.high is None:
+        networks = f"; of these trained networks {better} is more accurate" if apart else ""
+        return f"{found.note}{networks}"
+    if not apart or found.low <= 0 <= found.high:
         return "these seeds and images cannot tell them apart"
-    return f"{b} is more accurate than {a}" if found.low > 0 else f"{a} is more accurate than {b}"
+    return f"{better} is more accurate than {worse}"

@@ -139,7 +139,7 @@ class TestMetrics:
         assert [t.id for t in found.sides[0].trials] == [trial.id]
         assert found.metrics[0].differences[0].note == "not enough seeds to say"
         text = printed(found)
-        assert "A and B: not enough seeds to say." in text
+        assert "A and B: not enough seeds to say" in text
         assert "one seed: no interval" in text
 
     def test_trials_that_do_not_count_are_named(self, make_study, result):

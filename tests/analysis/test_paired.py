@@ -152,7 +152,11 @@ class TestPaired:
         unclear = paired(a, some(0.6, images=1000, seed=2))
         assert "cannot tell them apart" in verdict(unclear, 0.001, "A", "B")
         single = paired(some(0.6, seeds=1), some(0.9, seeds=1, seed=1))
-        assert verdict(single, single.p, "A", "B") == "not enough seeds to say"
+        assert verdict(single, 0.06, "A", "B") == "not enough seeds to say"
+        networks = "not enough seeds to say; of these trained networks B is more accurate"
+        assert verdict(single, single.p, "A", "B") == networks
+        itself = paired(some(0.6), some(0.6))
+        assert verdict(itself, itself.p, "A", "B") == "equally accurate"
 
 
 class TestReadPredictions:
