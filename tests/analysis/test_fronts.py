@@ -128,6 +128,7 @@ class TestFrontVolume:
         assert (found.low, found.high) == (None, None)
         assert found.note == "1 configuration without an interval of its own: no interval"
         assert (found.configurations, found.left_out) == (2, 1)
+        assert found.reference_bytes == pytest.approx(3300)  # of the plan: it does not move as trials finish
 
     def test_nothing_finished_has_no_volume(self, study_frame):
         found = front_volume(study_frame({"a": [None]}))

@@ -118,6 +118,19 @@ def test_other_axes_do_not_mix_into_a_line(paper_frame):
     assert claims["squeeze_ratio = 0.25, step +3.1"] == "yes"
 
 
+def test_a_line_is_taken_where_the_paper_takes_it(study_frame):
+    """A grid of both: along pct_3x3 = 0.25, which comes first, accuracy falls with the squeeze ratio."""
+    keys = {
+        f"{s}-{p}": {"model.family": "squeezenet", "model.squeeze_ratio": s, "model.pct_3x3": p}
+        for p in (0.25, 0.5)
+        for s in (0.125, 1.0)
+    }
+    values = {name: [0.5 + 0.1 * v["model.squeeze_ratio"] * (1 if v["model.pct_3x3"] == 0.5 else -1) + spread
+                     for spread in (0, 0.001)] for name, v in keys.items()}  # fmt: skip
+    found = answers(study_frame(values, metric="test_top1", keys=keys), "Figure 3a")
+    assert found["accuracy rises with squeeze_ratio from 0.125 to 1"] == "yes"
+
+
 def test_bypass_is_checked_where_it_varies(study_frame):
     keys = {
         kind: {"model.family": "squeezenet", "model.bypass": kind} for kind in ("none", "simple", "complex")
