@@ -134,7 +134,7 @@ def _row(trial: PlannedTrial, folder: TrialFolder) -> dict[str, Any]:
         "status": status,
         "reason": reason,
         **{k: ",".join(map(str, v)) if isinstance(v, tuple) else v for k, v in settings},
-        **{count: getattr(trial.network, count) for count in COUNTS},
+        **{count: getattr(trial.sizes, count) for count in COUNTS},
         **{name: result.get(name) for name in RESULTS},
     }
 

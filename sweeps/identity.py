@@ -7,6 +7,7 @@ out of the hash, so that trials from before keep their ids.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from typing import Any
@@ -15,9 +16,6 @@ from sqzx.config import SCHEMA_VERSION, TrialConfig
 
 DIGITS = 16
 """Hexadecimal digits of an id: 64 bits, so a million trials collide with a chance of 3e-8."""
-
-_ABSENT = object()
-
 
 def trial_id(config: TrialConfig) -> str:
     """Return the id of a trial: "t" and 16 hexadecimal digits."""
@@ -30,18 +28,25 @@ def config_id(config: TrialConfig) -> str:
 
 
 def _hashed(config: Any) -> dict[str, Any]:
-    """Return what identity rests on, as plain nested values."""
-    tree = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            value = _hashed(value)
-        if value != field.metadata.get("introduced_as", _ABSENT):
-            tree[field.name] = value
+    """Return the fields on which identity rests, of the whole or of one of its parts."""
+    tree = dict(vars(config))
+    for name, value in _introduced(type(config)).items():
+        if tree[name] == value:
+            del tree[name]
     return tree
 
 
+@functools.lru_cache(maxsize=64)  # by class, of which there are a few
+def _introduced(schema: type) -> dict[str, Any]:
+    """Return the fields that came later, with the value at which everything before them ran."""
+    metadata = {field.name: field.metadata for field in dataclasses.fields(schema)}
+    return {name: found["introduced_as"] for name, found in metadata.items() if "introduced_as" in found}
+
+
+# JSON writes a double as the shortest text that reads back as the same double: no rounding.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_hashed)
+
+
 def _digest(tree: dict[str, Any]) -> str:
-    # JSON writes a double as the shortest text that reads back as the same double: no rounding.
-    canonical = json.dumps({"schema": SCHEMA_VERSION} | tree, sort_keys=True, separators=(",", ":"))
+    canonical = _CANONICAL.encode({"schema": SCHEMA_VERSION} | tree)
     return hashlib.sha256(canonical.encode()).hexdigest()[:DIGITS]
