@@ -6,6 +6,7 @@ value: presets and recipes are gone, and what the data decides (classes, image s
 """
 
 import dataclasses
+import functools
 import json
 import tomllib
 from collections.abc import Callable, Mapping
@@ -256,17 +257,25 @@ def resolve_model(settings: Mapping[str, Any], where: str) -> ModelConfig:
 def _model(settings: Mapping[str, Any]) -> ModelConfig:
     """Put together the network of resolved settings; another family's key is an `ArchitectureError`."""
     family = settings.get("model.family", SqueezeNetConfig.family)
-    known = keys_of(FAMILIES[family], "model.")
+    known, narrower = keys_of(FAMILIES[family], "model."), _narrower(family)
     values = {}
     for name, value in settings.items():
         if name.startswith("model."):
             if name not in known:
                 raise ArchitectureError(f"{name}: a network of family {family} has no such key")
-            try:
-                values[name.removeprefix("model.")] = known[name].read(value, f"family {family}")
-            except InputError as error:
-                raise ArchitectureError(str(error)) from None
+            if name in narrower:
+                try:
+                    value = known[name].read(value, f"family {family}")
+                except InputError as error:
+                    raise ArchitectureError(str(error)) from None
+            values[name.removeprefix("model.")] = value
     return FAMILIES[family](**values)
+
+
+@functools.lru_cache(maxsize=len(FAMILIES))
+def _narrower(family: str) -> frozenset[str]:
+    """Return the keys of which a family takes less than another does: typed values may still be wrong."""
+    return frozenset(name for name, key in keys_of(FAMILIES[family], "model.").items() if key != KEYS[name])
 
 
 def _with_starting_points(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -227,8 +227,12 @@ def _alone(layer: Layer) -> Module:
 def _pool_after(number: int, config: ModelConfig, shape: Shape) -> Iterator[Module]:
     if number in config.pool_after:
         out = (*(pooled_size(n, config.pool_rounding) for n in shape[:2]), shape[2])
-        size = math.prod(shape) + math.prod(out)
-        yield _alone(Layer(f"pool{number}", f"pool{number}", "max_pool", out, 0, 0, size))
+        yield _max_pool(f"pool{number}", shape, out)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _max_pool(name: str, shape: Shape, out: Shape) -> Module:
+    return _alone(Layer(name, name, "max_pool", out, 0, 0, math.prod(shape) + math.prod(out)))
 
 
 @functools.lru_cache(maxsize=REMEMBERED)

@@ -36,9 +36,14 @@ class Sizes(NamedTuple):
 
     @classmethod
     def of(cls, network: Network) -> "Sizes":
-        """Add up a counted network."""
-        params, macs = network.params, network.macs
-        return cls(params, macs, 2 * macs, 4 * params, network.peak_activations)
+        """Add up a counted network, in one pass: a large study has many."""
+        params = macs = peak = 0
+        for module in network.modules:
+            for layer in module.layers:
+                params += layer.params
+                macs += layer.macs
+                peak = max(peak, layer.activations)
+        return cls(params, macs, 2 * macs, 4 * params, peak)
 
 
 class Quantity(NamedTuple):
@@ -155,7 +160,9 @@ def read_constraints(tree: Mapping[str, Any], source: str, known: set[str]) -> C
     check_known(table, (*QUANTITIES, SECONDS, "require"), where)
     return Constraints(
         ranges=tuple(
-            _read_range(table, name, QUANTITIES[name].annotation, where) for name in table if name in QUANTITIES
+            _read_range(table, name, QUANTITIES[name].annotation, where)
+            for name in table
+            if name in QUANTITIES
         ),
         seconds=_read_range(table, SECONDS, float, where) if SECONDS in table else None,
         requirements=_read_requirements(table, where),

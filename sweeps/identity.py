@@ -17,14 +17,31 @@ from sqzx.config import SCHEMA_VERSION, TrialConfig
 DIGITS = 16
 """Hexadecimal digits of an id: 64 bits, so a million trials collide with a chance of 3e-8."""
 
+
 def trial_id(config: TrialConfig) -> str:
     """Return the id of a trial: "t" and 16 hexadecimal digits."""
-    return "t" + _digest(_hashed(config))
+    before, after = _around_seed(config)
+    return "t" + _digest(before, f'"seed":{config.seed}', after)
 
 
 def config_id(config: TrialConfig) -> str:
     """Return the id of a trial's configuration without its seed: "c" and 16 hexadecimal digits."""
-    return "c" + _digest({k: v for k, v in _hashed(config).items() if k != "seed"})
+    return "c" + _digest(*_around_seed(config))
+
+
+def ids_of_seeds(config: TrialConfig, seeds: int) -> tuple[str, list[str]]:
+    """Return the id of a configuration and those of its trials with the seeds 0 to `seeds` - 1."""
+    before, after = _around_seed(config)
+    trials = ["t" + _digest(before, f'"seed":{seed}', after) for seed in range(seeds)]
+    return "c" + _digest(before, after), trials
+
+
+def _around_seed(config: TrialConfig) -> tuple[str, str]:
+    """Return what identity rests on as canonical JSON, the sorted keys before "seed" and those after it."""
+    tree = {"schema": SCHEMA_VERSION, **_hashed(config)}
+    before = {name: value for name, value in tree.items() if name < "seed"}
+    after = {name: value for name, value in tree.items() if name > "seed"}
+    return _CANONICAL.encode(before)[1:-1], _CANONICAL.encode(after)[1:-1]
 
 
 def _hashed(config: Any) -> dict[str, Any]:
@@ -47,6 +64,5 @@ def _introduced(schema: type) -> dict[str, Any]:
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_hashed)
 
 
-def _digest(tree: dict[str, Any]) -> str:
-    canonical = _CANONICAL.encode({"schema": SCHEMA_VERSION} | tree)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:DIGITS]
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(f"{{{','.join(parts)}}}".encode()).hexdigest()[:DIGITS]

@@ -54,9 +54,7 @@ def write_plan_csv(plan: Plan, path: Path) -> None:
             told = (shown(trial.settings[key]) if key in trial.settings else "" for key in axes)
             identity = (trial.id, trial.config_id, trial.name, trial.config.seed, ";".join(trial.sweeps))
             cost = (trial.est_seconds, trial.est_disk_bytes)
-            rows.writerow(
-                (*identity, *told, *trial.sizes, trial.status.status, trial.status.reason, *cost)
-            )
+            rows.writerow((*identity, *told, *trial.sizes, trial.status.status, trial.status.reason, *cost))
         text.detach()
 
     write_whole(path, write)

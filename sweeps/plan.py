@@ -6,8 +6,10 @@ is trained, compiled or written.
 
 import dataclasses
 import functools
+import gc
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from sqzx.terminal import shown
 from sqzx.trial import STATES, Status, TrialFolder
 from sweeps.constraints import Refusal, Sizes
 from sweeps.estimates import Calibration, InfoOf, measured, read_calibrations
-from sweeps.identity import config_id, trial_id
+from sweeps.identity import config_id, ids_of_seeds
 from sweeps.study import Study, read_study
 
 PENDING = Status()
@@ -109,6 +111,12 @@ def plan_study(study: Study, out: Path | None = None) -> Plan:
     With `out` the trials carry what has become of them there (`with_statuses`). Raises `InputError` where
     every point is left out.
     """
+    with _no_collections():
+        plan = _enumerated(study)
+    return plan if out is None else with_statuses(plan, out)
+
+
+def _enumerated(study: Study) -> Plan:
     info_of = functools.cache(dataset_info)  # of one name or a few, and no file may change in mid-plan
     naming = study.naming_keys()
     trials: dict[str, PlannedTrial] = {}
@@ -120,14 +128,12 @@ def plan_study(study: Study, out: Path | None = None) -> Plan:
             skipped.append(Skipped(block.name, spelled, *found))
             continue
         config, sizes = found
-        name, of_all_seeds = _name(spelled) or study.name, config_id(config)
-        for seed in range(study.seeds):
-            trial = dataclasses.replace(config, seed=seed)
-            key = trial_id(trial)
+        name = _name(spelled) or study.name
+        of_all_seeds, keys = ids_of_seeds(config, study.seeds)
+        for seed, key in enumerate(keys):
             if (known := trials.get(key)) is None:
-                trials[key] = PlannedTrial(
-                    key, of_all_seeds, name, (block.name,), spelled, trial, sizes
-                )
+                trial = dataclasses.replace(config, seed=seed) if seed else config
+                trials[key] = PlannedTrial(key, of_all_seeds, name, (block.name,), spelled, trial, sizes)
             elif block.name not in known.sweeps:
                 trials[key] = dataclasses.replace(known, sweeps=(*known.sweeps, block.name))
     if not trials:
@@ -135,11 +141,24 @@ def plan_study(study: Study, out: Path | None = None) -> Plan:
             f"{study.source}: no point is left to train; the first of {len(skipped):,} skipped: "
             f"{skipped[0].text}"
         )
-    plan = Plan(study, tuple(trials.values()), tuple(skipped))
-    return plan if out is None else with_statuses(plan, out)
+    return Plan(study, tuple(trials.values()), tuple(skipped))
 
 
-def _judged(settings: Mapping[str, Any], study: Study, info_of: InfoOf) -> tuple[TrialConfig, Sizes] | Refusal:
+@contextmanager
+def _no_collections() -> Generator[None]:
+    """Pause the search for cycles: plain values make none, and a quarter of a large plan's time went there."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _judged(
+    settings: Mapping[str, Any], study: Study, info_of: InfoOf
+) -> tuple[TrialConfig, Sizes] | Refusal:
     """Resolve and count a point, or return why it is left out."""
     try:
         config = resolve(settings, study.source, info_of=info_of)

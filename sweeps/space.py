@@ -179,7 +179,7 @@ def _read_when(tree: Settings, known: Settings, where: str) -> When:
     check_known(tree, ("if", *_KINDS), where)
     condition = read_tree(read_table(tree, "if", where), f"{where} if")
     if not condition:
-        raise InputError(f"{where}: if: needs a setting, as in if.model.family = \"alexnet\"")
+        raise InputError(f'{where}: if: needs a setting, as in if.model.family = "alexnet"')
     for key in condition:
         if key not in known:
             raise InputError(
