@@ -26,24 +26,29 @@ from sweeps.reading import check_key, check_known, read_table, read_tables
 
 
 class Sizes(NamedTuple):
-    """The counted sizes of a network, as `sqzx.counting.Network` has them."""
+    """The counted sizes of a network, as `sqzx.counting.Network` has them.
+
+    `parametric_layers` is the number of layers with parameters.
+    """
 
     params: int
     macs: int
     flops: int
     bytes_fp32: int
     peak_activations: int
+    parametric_layers: int
 
     @classmethod
     def of(cls, network: Network) -> "Sizes":
         """Add up a counted network, in one pass: a large study has many."""
-        params = macs = peak = 0
+        params = macs = peak = parametric = 0
         for module in network.modules:
             for layer in module.layers:
                 params += layer.params
                 macs += layer.macs
                 peak = max(peak, layer.activations)
-        return cls(params, macs, 2 * macs, 4 * params, peak)
+                parametric += layer.params > 0
+        return cls(params, macs, 2 * macs, 4 * params, peak, parametric)
 
 
 class Quantity(NamedTuple):
@@ -160,9 +165,9 @@ def read_constraints(tree: Mapping[str, Any], source: str, known: set[str]) -> C
     check_known(table, (*QUANTITIES, SECONDS, "require"), where)
     return Constraints(
         ranges=tuple(
-            _read_range(table, name, QUANTITIES[name].annotation, where)
-            for name in table
-            if name in QUANTITIES
+            _read_range(table, name, quantity.annotation, where)
+            for name, quantity in QUANTITIES.items()
+            if name in table
         ),
         seconds=_read_range(table, SECONDS, float, where) if SECONDS in table else None,
         requirements=_read_requirements(table, where),
@@ -197,7 +202,7 @@ def _read_requirement(text: Any, where: str) -> Requirement:
     sides = re.fullmatch(r"\s*(\S+?)\s*(<=|>=|==|!=|<|>)\s*([^\s<>=!]+)\s*", text)
     if sides is None:
         raise InputError(
-            f"{where}: {text!r} is no comparison of a key with a key or number by one of {' '.join(OPERATORS)}"
+            f"{where}: {text!r} does not compare a key with a key or a number, by {' '.join(OPERATORS)}"
         )
     key, comparison, right = sides.groups()
     _check_comparable(key, where)

@@ -35,8 +35,8 @@ EXPECTED_FLOPS = 50e9
 """Floating-point operations a second by which such a training is told (`sqzx.programs.EXPECTED_FLOPS`)."""
 ARRAY_RATIO = 0.9
 """Of a checkpoint's arrays to what they are uncompressed; 0.8 to 0.93 were seen."""
-CHECKPOINT_BYTES = 60_000
-"""Of each checkpoint, beside its arrays."""
+CHECKPOINT_BYTES, CHECKPOINT_ARRAY_BYTES = 3_000, 450
+"""Of each checkpoint and of each of its arrays, beside the numbers themselves."""
 TRAIN_LINE_BYTES, VALIDATION_LINE_BYTES = 97, 155
 """Of one line in `metrics.jsonl`."""
 SMALL_FILES_BYTES = 8_000
@@ -127,7 +127,8 @@ def _times(folder: TrialFolder) -> _Times | None:
     except InputError:  # one damaged file must not keep the others from their plan
         return None
     values = [result.get(name) for name in _Times._fields]
-    return _Times(*values) if all(isinstance(v, int | float) for v in values) else None
+    numbers = [float(value) for value in values if isinstance(value, int | float)]
+    return _Times(*numbers) if len(numbers) == len(values) else None
 
 
 def training_images(config: TrialConfig, info_of: InfoOf) -> int:
@@ -154,7 +155,10 @@ def counted_disk_bytes(config: TrialConfig, sizes: "Sizes", info_of: InfoOf) -> 
     """Count what a finished trial leaves: checkpoints, model, predictions, metrics and small files."""
     info = info_of(config.data.name)
     moments = 2 if config.train.optimizer == "adamw" else 1
-    checkpoint = ARRAY_RATIO * sizes.bytes_fp32 * (1 + moments) + CHECKPOINT_BYTES
+    arrays = 2 * sizes.parametric_layers * (1 + moments)  # kernels and biases
+    checkpoint = (
+        ARRAY_RATIO * sizes.bytes_fp32 * (1 + moments) + CHECKPOINT_ARRAY_BYTES * arrays + CHECKPOINT_BYTES
+    )
     predictions = 4 * info.test_examples * (info.num_classes + 1)
     images = training_images(config, info_of)
     steps = images // min(config.train.batch_size, images)

@@ -54,7 +54,7 @@ def _hashed(config: Any) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=64)  # by class, of which there are a few
-def _introduced(schema: type) -> dict[str, Any]:
+def _introduced(schema: Any) -> dict[str, Any]:
     """Return the fields that came later, with the value at which everything before them ran."""
     metadata = {field.name: field.metadata for field in dataclasses.fields(schema)}
     return {name: found["introduced_as"] for name, found in metadata.items() if "introduced_as" in found}

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from sqzx.files import write_whole
 from sqzx.terminal import duration, new_table, print_table, shown
+from sweeps.constraints import Sizes
 from sweeps.plan import Plan, PlannedTrial, Skipped, trial_folder
 
 UNWELL = ("failed", "timed_out", "interrupted")
@@ -48,8 +49,7 @@ def write_plan_csv(plan: Plan, path: Path) -> None:
     def write(file: BinaryIO) -> None:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         rows = csv.writer(text)
-        sizes = plan.trials[0].sizes._fields if plan.trials else ()
-        rows.writerow(("id", "config_id", "name", "seed", "sweeps", *axes, *sizes, *_CSV_LAST))
+        rows.writerow(("id", "config_id", "name", "seed", "sweeps", *axes, *Sizes._fields, *_CSV_LAST))
         for trial in plan.trials:
             told = (shown(trial.settings[key]) if key in trial.settings else "" for key in axes)
             identity = (trial.id, trial.config_id, trial.name, trial.config.seed, ";".join(trial.sweeps))

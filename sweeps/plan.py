@@ -34,7 +34,8 @@ WAITING = ("pending", "interrupted")
 class PlannedTrial:
     """One trial of a study. `name` tells its configuration, `sweeps` the blocks that it is a member of.
 
-    `settings` are those by which the study's configurations differ, as the study spells them. `est_seconds` on one worker and `est_disk_bytes` are what it is expected to cost, None while unknown.
+    `settings` are those by which the study's configurations differ, as the study spells them.
+    `est_seconds` on one worker and `est_disk_bytes` are what it is expected to cost, None while unknown.
     """
 
     id: str
@@ -146,7 +147,7 @@ def _enumerated(study: Study) -> Plan:
 
 @contextmanager
 def _no_collections() -> Generator[None]:
-    """Pause the search for cycles: plain values make none, and a quarter of a large plan's time went there."""
+    """Pause the search for cycles: plain values make none, and it took a quarter of a large plan's time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

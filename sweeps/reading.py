@@ -1,4 +1,4 @@
-"""Strict reading of a study's tables: every mistake is one line that names the file, the table and the key."""
+"""Strict reading of a study's tables: a mistake is one line that names the file, the table and the key."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -18,7 +18,7 @@ points = [{ model.freq = 1, model.incr_e = 16 }, { model.freq = 2 }]    # points
 
 [[sweep]]
 name = "random"
-random.count = 20                           # draws, combined with any other axes; `sweeps.random_axes` has more
+random.count = 20                           # draws, combined with other axes; see `sweeps.random_axes`
 random.seed = 1                             # 0 by default
 random.sobol = true                         # evenly spread; false by default
 random.uniform.model.squeeze_ratio = [0.1, 0.9, 0.1]    # low, high and, if wanted, a step
