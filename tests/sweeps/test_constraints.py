@@ -49,7 +49,8 @@ class TestRequire:
 
     def test_says_what_was_found(self):
         found = plan(
-            "[[sweep]]\ngrid.model.base_e = [16, 32]\n[constraints]\nrequire = ['model.base_e <  model.incr_e']"
+            "[[sweep]]\ngrid.model.base_e = [16, 32]\n[constraints]\n"
+            "require = ['model.base_e <  model.incr_e']"
         )
         (skipped,) = found.skipped
         assert skipped.reason == (
@@ -148,7 +149,7 @@ class TestExclude:
 class TestRanges:
     def test_est_seconds_takes_fractions_and_the_counts_do_not(self):
         plan("[constraints]\nest_seconds = { max = 0.5 }")  # nothing is known, so nothing is skipped
-        with pytest.raises(InputError, match="params.max: needs a whole number, found 1.5"):
+        with pytest.raises(InputError, match=r"params\.max: needs a whole number, found 1.5"):
             plan("[constraints]\nparams = { max = 1.5 }")
 
     def test_sizes_are_those_of_the_counted_network(self):

@@ -42,7 +42,7 @@ def plan(out: Path | None = None, more: str = "", config: str = "", epochs: int 
 
 
 def finish(out: Path, trial, *, fixed: float, image: float, size: int = 0) -> None:
-    """Leave a finished trial that took `fixed` and, an image, `image` seconds, in `size` bytes beside JSON."""
+    """Leave a finished trial that took `fixed` and, an image, `image` seconds, of `size` bytes."""
     folder = trial_folder(out, trial.id)
     folder.write_config(trial.config)
     folder.write_status(Status(status="done", attempts=1))

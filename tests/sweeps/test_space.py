@@ -103,7 +103,7 @@ class TestWhen:
         [
             ("grid.train.epochs = [1]", "when 1: if: needs a setting"),
             ("if.model.freq = 1", "when 1: has no axes; give one of set, points"),
-            ("if.model.base_e = 8\ngrid.train.epochs = [1]", "if.model.base_e: nothing before it sets this key"),
+            ("if.model.base_e = 8\ngrid.train.epochs = [1]", "if.model.base_e: nothing before it sets"),
             ("if.model.freq = 1\ngrid.model.freq = [3]", "model.freq: is in the block and in this part"),
             ("iff.model.freq = 1", "when 1: iff: unknown key; did you mean if?"),
             ("if.model.freq = true\ngrid.train.epochs = [1]", "needs a whole number, found true"),
@@ -131,7 +131,7 @@ class TestWhen:
         ("points = { model.freq = 1 }", "points: needs a list of tables"),
         ("points = [{ model.freqq = 1 }]", "points 1: model.freqq: unknown key; did you mean model.freq?"),
         ("points = [{ seed = 1 }]", "points 1: seed: replicates are set for the whole study"),
-        ("points = [{ model.freq = 1 }]\ngrid.model.freq = [2]", "model.freq: is in points and in grid; keep"),
+        ("points = [{ model.freq = 1 }]\ngrid.model.freq = [2]", "model.freq: is in points and in grid"),
         ("random = 3", "random: needs a table, found 3"),
         (
             "random.count = 1\nrandom.integer.model.freq = [1, 2]\nzip.model.freq = [2]",
