@@ -204,15 +204,16 @@ def priced(plan: Plan, out: Path | None, calibrations: tuple[Calibration, ...] =
         calibrations or (read_calibrations(out) if out else ()),
         info_of,
     )
-    trials = (
-        trial
-        if trial.status.status == "removed"
-        else dataclasses.replace(
-            trial, est_seconds=known.seconds(trial), est_disk_bytes=known.disk_bytes(trial)
+    with _no_collections():
+        trials = tuple(
+            trial
+            if trial.status.status == "removed"
+            else dataclasses.replace(
+                trial, est_seconds=known.seconds(trial), est_disk_bytes=known.disk_bytes(trial)
+            )
+            for trial in plan.trials
         )
-        for trial in plan.trials
-    )
-    return dataclasses.replace(plan, trials=tuple(trials))
+    return dataclasses.replace(plan, trials=trials)
 
 
 def affordable(plan: Plan) -> Plan:
