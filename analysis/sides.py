@@ -17,6 +17,7 @@ from sqzx.config import parse_assignment
 from sqzx.counting import Network, count
 from sqzx.errors import InputError
 from sqzx.trial import TrialFolder
+from sweeps.constraints import Sizes
 from sweeps.identity import config_id
 from sweeps.plan import PlannedTrial, trial_folder
 
@@ -60,7 +61,7 @@ def side_of(out: Path, planned: Iterable[PlannedTrial], text: str) -> Side:
     if not any(trial.id == text for trial in planned) and _is_trial(path):
         config = TrialFolder(path).read_config()
         network = count(config.model, config.data.image_shape)
-        trial = PlannedTrial(path.name, config_id(config), path.name, (), config, network)
+        trial = PlannedTrial(path.name, config_id(config), path.name, (), {}, config, Sizes.of(network))
         return _side(str(path), [(trial, TrialFolder(path))])
     chosen = select(planned, text)
     label = chosen[0].name if len(chosen) > 1 else f"{chosen[0].name} ({chosen[0].id})"

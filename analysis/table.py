@@ -123,7 +123,7 @@ def _row(trial: PlannedTrial, folder: TrialFolder) -> dict[str, Any]:
         "status": status,
         "reason": reason,
         **{k: shown(v) if isinstance(v, tuple) else v for k, v in settings},
-        **{count: getattr(trial.network, count) for count in COUNTS},
+        **{count: getattr(trial.sizes, count) for count in COUNTS},
         **{name: result.get(name) for name in RESULTS},
     }
 

@@ -4,8 +4,11 @@ Each field is a key that a study may sweep. Nothing here knows of images or trai
 no data could run is refused when it is made.
 """
 
+import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from sqzx.errors import ArchitectureError
@@ -90,20 +93,14 @@ class SqueezeNetConfig:
                         f"(of {widths.expand} expand filters); each needs at least 1"
                     )
 
-    def fires(self) -> dict[int, FireWidths]:
+    def fires(self) -> Mapping[int, FireWidths]:
         """Return the widths of fire2, fire3, ... by number.
 
         e_i = base_e + incr_e * floor(i / freq) with i = 0 for fire2 (section 5.1). The paper gives no
         rounding: e3x3 and s1x1 are rounded half up in double precision, and e1x1 = e - e3x3, so that
         the sum is exact.
         """
-        widths = {}
-        for i in range(self.num_fires):
-            e = self.base_e + self.incr_e * (i // self.freq)
-            expand3x3 = math.floor(e * self.pct_3x3 + 0.5)
-            squeeze = math.floor(e * self.squeeze_ratio + 0.5)
-            widths[i + 2] = FireWidths(squeeze=squeeze, expand1x1=e - expand3x3, expand3x3=expand3x3)
-        return widths
+        return _widths(self.num_fires, self.base_e, self.incr_e, self.freq, self.pct_3x3, self.squeeze_ratio)
 
     def bypass_of(self, in_features: int, out_features: int) -> Literal["none", "identity", "conv1x1"]:
         """Return what bypasses a Fire module of these widths (section 6, for any metaparameters)."""
@@ -170,6 +167,19 @@ class AlexNetConfig:
                         f"model.conv_groups: conv{number} can't have {groups} groups: "
                         f"they don't divide {features} channels"
                     )
+
+
+@functools.lru_cache(maxsize=64)  # each network is asked several times, one after the other
+def _widths(
+    number: int, base_e: int, incr_e: int, freq: int, pct_3x3: float, squeeze_ratio: float
+) -> Mapping[int, FireWidths]:
+    widths = {}
+    for i in range(number):
+        e = base_e + incr_e * (i // freq)
+        expand3x3 = math.floor(e * pct_3x3 + 0.5)
+        squeeze = math.floor(e * squeeze_ratio + 0.5)
+        widths[i + 2] = FireWidths(squeeze=squeeze, expand1x1=e - expand3x3, expand3x3=expand3x3)
+    return MappingProxyType(widths)
 
 
 ModelConfig = SqueezeNetConfig | AlexNetConfig

@@ -387,22 +387,39 @@ def list_(*, json_: AsJson = False) -> None:
 
 
 @sweep.command
-def plan(study: StudyFile, *, out: Out | None = None, json_: AsJson = False) -> None:
-    """Print every trial with its size and expected time, what is done, what is skipped and why.
+def plan(
+    study: StudyFile,
+    *,
+    out: Out | None = None,
+    workers: Workers = None,
+    calibrate: Annotated[
+        bool, Parameter(negative="", help="Time a few steps, where no trial is done; kept with --out.")
+    ] = False,
+    csv: Annotated[Path | None, Parameter(help="Also write a row a trial into this file.")] = None,
+    json_: AsJson = False,
+) -> None:
+    """Print every trial with its size and expected cost, what is done, what is skipped and why.
 
-    With --out, what is done there is counted, and its times price the rest. Nothing is trained.
+    With --out, what is done there is counted, and its times price the rest. No trial is trained.
     """
     from sqzx.provenance import available_cores
-    from sweeps.listing import plan_json, print_plan
-    from sweeps.plan import plan_study, priced
+    from sweeps.listing import plan_json, print_plan, write_plan_csv
+    from sweeps.plan import affordable, plan_study, priced
     from sweeps.study import read_study
 
+    _check_workers(workers)
     found = plan_study(read_study(study), out)
-    if out is not None:
-        found = priced(found, out)
-    workers = len(available_cores())
+    calibrations = ()
+    if calibrate:
+        from sweeps.calibrating import calibrated
+
+        calibrations = calibrated(found, out)
+    found = affordable(priced(found, out, calibrations))
+    workers = workers or len(available_cores())
+    if csv is not None:
+        write_plan_csv(found, csv)
     if json_:
-        _print_json(plan_json(found, workers))
+        sys.stdout.writelines(plan_json(found, workers))
     else:
         print_plan(found, workers)
 
@@ -559,8 +576,7 @@ def _settings(config: Path | None, preset: str | None, assignments: tuple[str, .
 def _run_options(workers: int | None, time_limit: float | None, fail_fast: bool, stack: str) -> Any:
     from sweeps.runner import RunOptions
 
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers: needs at least 1, found {workers}")
+    _check_workers(workers)
     if time_limit is not None and not time_limit > 0:
         raise InputError(f"--time-limit: needs more than 0 seconds, found {time_limit:g}")
     if stack != "auto" and not (stack.isdecimal() and int(stack)):
@@ -571,6 +587,11 @@ def _run_options(workers: int | None, time_limit: float | None, fail_fast: bool,
         fail_fast=fail_fast,
         stack="auto" if stack == "auto" else int(stack),
     )
+
+
+def _check_workers(workers: int | None) -> None:
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers: needs at least 1, found {workers}")
 
 
 def _image_shape(shape: tuple[int, ...], size: str | None, channels: int | None) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ those of the published counts: a MAC is one multiplication with its addition, ta
 count, biases, activations and normalisation cost nothing, and FLOPs are 2 x MACs.
 """
 
+import functools
 import math
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
@@ -16,6 +17,9 @@ Shape = tuple[int, ...]
 """Height, width, channels."""
 
 POOL_SIZE, POOL_STRIDE = 3, 2
+
+REMEMBERED = 4096
+"""Parts whose counts are kept: the networks of a study share most of theirs."""
 
 
 class Layer(NamedTuple):
@@ -164,7 +168,8 @@ def _squeezenet(config: SqueezeNetConfig, shape: Shape) -> Iterator[Module]:
         yield pool
         shape = pool.output_shape
     for number, widths in config.fires().items():
-        yield _fire(config, f"fire{number}", widths, shape)
+        bypassed = config.bypass_of(shape[2], widths.expand) == "conv1x1"
+        yield _fire(f"fire{number}", widths, shape, bypassed)
         shape = (*shape[:2], widths.expand)
         for pool in _pool_after(number, config, shape):
             yield pool
@@ -175,14 +180,15 @@ def _squeezenet(config: SqueezeNetConfig, shape: Shape) -> Iterator[Module]:
     yield _alone(Layer("pool10", "pool10", "mean_pool", out, 0, 0, math.prod(shape) + math.prod(out)))
 
 
-def _fire(config: SqueezeNetConfig, name: str, widths: FireWidths, shape: Shape) -> Module:
+@functools.lru_cache(maxsize=REMEMBERED)
+def _fire(name: str, widths: FireWidths, shape: Shape, bypassed: bool) -> Module:
     squeeze = conv(f"{name}.squeeze", shape, widths.squeeze, 1)
     layers = [
         squeeze,
         conv(f"{name}.expand1x1", squeeze.output_shape, widths.expand1x1, 1),
         conv(f"{name}.expand3x3", squeeze.output_shape, widths.expand3x3, 3, padding=1),
     ]
-    if config.bypass_of(shape[2], widths.expand) == "conv1x1":
+    if bypassed:
         layers.append(conv(f"{name}.bypass", shape, widths.expand, 1))
     return Module(name, (*shape[:2], widths.expand), tuple(layers), widths)
 
@@ -221,10 +227,15 @@ def _alone(layer: Layer) -> Module:
 def _pool_after(number: int, config: ModelConfig, shape: Shape) -> Iterator[Module]:
     if number in config.pool_after:
         out = (*(pooled_size(n, config.pool_rounding) for n in shape[:2]), shape[2])
-        size = math.prod(shape) + math.prod(out)
-        yield _alone(Layer(f"pool{number}", f"pool{number}", "max_pool", out, 0, 0, size))
+        yield _max_pool(f"pool{number}", shape, out)
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
+def _max_pool(name: str, shape: Shape, out: Shape) -> Module:
+    return _alone(Layer(name, name, "max_pool", out, 0, 0, math.prod(shape) + math.prod(out)))
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
 def conv(
     name: str,
     shape: Shape,

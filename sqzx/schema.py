@@ -8,6 +8,7 @@ of a configuration may be taken afterwards.
 
 import dataclasses
 import difflib
+import functools
 import math
 import types
 import typing
@@ -44,11 +45,13 @@ class Key:
         return _read(self.annotation, self.limits, value, f"{where}: {self.name}")
 
 
-def keys_of(schema: Any, prefix: str = "") -> dict[str, Key]:
+@functools.lru_cache(maxsize=64)  # a large study asks for the same few classes at every point
+def keys_of(schema: Any, prefix: str = "") -> Mapping[str, Key]:
     """Return the keys of a dataclass by their full names, in the order of its fields."""
     hints = typing.get_type_hints(schema)
     fields = dataclasses.fields(schema)
-    return {prefix + f.name: Key(prefix + f.name, hints[f.name], f.metadata) for f in fields}
+    keys = {prefix + f.name: Key(prefix + f.name, hints[f.name], f.metadata) for f in fields}
+    return types.MappingProxyType(keys)
 
 
 def from_tree(schema: Any, tree: Any, where: str) -> Any:

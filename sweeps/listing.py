@@ -1,30 +1,104 @@
-"""A plan and its state as tables and as JSON."""
+"""A plan and its state as tables, as JSON and as CSV."""
 
+import csv
+import io
+import json
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from sqzx.terminal import duration, new_table, print_table
-from sweeps.plan import Plan, PlannedTrial, trial_folder
+from sqzx.files import write_whole
+from sqzx.terminal import duration, new_table, print_table, shown
+from sweeps.constraints import Sizes
+from sweeps.plan import Plan, PlannedTrial, Skipped, trial_folder
 
 UNWELL = ("failed", "timed_out", "interrupted")
 
+MOST_ROWS = 200
+"""Configurations in a printed plan; JSON and CSV have all."""
 
-def plan_json(plan: Plan, workers: int) -> dict[str, Any]:
-    """Return a plan as `sqzx sweep plan --json` prints it."""
+
+def plan_json(plan: Plan, workers: int) -> Iterator[str]:
+    """Yield the text of a plan as `sqzx sweep plan --json` prints it, in parts: a large one is many."""
+    yield f'{{\n"study": {_json(plan.study.name)},\n"trials": ['
+    yield from _json_items(map(_trial_json, plan.trials))
+    yield '],\n"skipped": ['
+    yield from _json_items(map(_skipped_json, plan.skipped))
+    yield f'],\n"totals": {json.dumps(plan_totals(plan, workers), indent=2, allow_nan=False)}\n}}\n'
+
+
+def plan_totals(plan: Plan, workers: int) -> dict[str, Any]:
+    """Return what a plan adds up to."""
     return {
-        "study": plan.study.name,
-        "trials": [trial.to_json() for trial in plan.trials],
-        "skipped": [{"sweep": s.sweep, "config": dict(s.settings), "reason": s.reason} for s in plan.skipped],
-        "totals": {
-            "trials": len(plan.trials),
-            "configurations": len({trial.config_id for trial in plan.trials}),
-            "skipped": len(plan.skipped),
-            "counts": plan.counts(),
-            "workers": workers,
-            "est_seconds_left": plan.seconds_left(workers),
-        },
+        "trials": len(plan.trials),
+        "configurations": len({trial.config_id for trial in plan.trials}),
+        "skipped": len(plan.skipped),
+        "skipped_by_reason": {rule: len(points) for rule, points in plan.skipped_by_rule().items()},
+        "counts": plan.counts(),
+        "workers": workers,
+        "est_seconds_left": plan.seconds_left(workers),
+        "est_disk_bytes_left": plan.disk_bytes_left(),
     }
+
+
+def write_plan_csv(plan: Plan, path: Path) -> None:
+    """Write a row a trial, whole or not at all: what tells it apart, its sizes, state and expected cost."""
+    axes = list(dict.fromkeys(key for trial in plan.trials for key in trial.settings))
+
+    def write(file: BinaryIO) -> None:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        rows = csv.writer(text)
+        rows.writerow(("id", "config_id", "name", "seed", "sweeps", *axes, *Sizes._fields, *_CSV_LAST))
+        for trial in plan.trials:
+            told = (shown(trial.settings[key]) if key in trial.settings else "" for key in axes)
+            identity = (trial.id, trial.config_id, trial.name, trial.config.seed, ";".join(trial.sweeps))
+            cost = (trial.est_seconds, trial.est_disk_bytes)
+            rows.writerow((*identity, *told, *trial.sizes, trial.status.status, trial.status.reason, *cost))
+        text.detach()
+
+    write_whole(path, write)
+
+
+_CSV_LAST = ("status", "reason", "est_seconds", "est_disk_bytes")
+
+
+def _trial_json(trial: PlannedTrial) -> dict[str, Any]:
+    return {
+        "id": trial.id,
+        "config_id": trial.config_id,
+        "name": trial.name,
+        "seed": trial.config.seed,
+        "sweeps": trial.sweeps,
+        "config": trial.config.to_json(),
+        **trial.sizes._asdict(),
+        "status": trial.status.status,
+        "reason": trial.status.reason,
+        "est_seconds": trial.est_seconds,
+        "est_disk_bytes": trial.est_disk_bytes,
+    }
+
+
+def _skipped_json(skipped: Skipped) -> dict[str, Any]:
+    return {
+        "sweep": skipped.sweep,
+        "config": skipped.settings,
+        "rule": skipped.rule,
+        "reason": skipped.reason,
+    }
+
+
+def _json_items(values: Iterable[Any]) -> Iterator[str]:
+    """Yield the items of a JSON list, one a line."""
+    start = "\n"
+    for value in values:
+        yield start + _json(value)
+        start = ",\n"
+    yield "\n"
+
+
+# No indentation: that of Python's encoder is ten times slower.
+_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def status_json(plan: Plan) -> dict[str, Any]:
@@ -55,30 +129,52 @@ def print_plan(plan: Plan, workers: int) -> None:
 
     columns = ("id", "configuration", "seeds", "parameters", "bytes", "MACs", "seconds each", "state")
     table = new_table(*columns, left=("id", "configuration", "state"))
-    for trials in _by_configuration(plan):
+    configurations = _by_configuration(plan)
+    for trials in configurations[:MOST_ROWS]:
         first = trials[0]
         table.add_row(
             first.config_id,
             Text(first.name),
             str(len(trials)),
-            f"{first.network.params:,}",
-            f"{first.network.bytes_fp32:,}",
-            f"{first.network.macs:,}",
+            f"{first.sizes.params:,}",
+            f"{first.sizes.bytes_fp32:,}",
+            f"{first.sizes.macs:,}",
             "?" if first.est_seconds is None else f"{first.est_seconds:.1f}",
             _states(trials),
         )
     print_table(table)
-    for skipped in plan.skipped:
-        print(f"skipped {skipped.text}")
-    waiting = sum(t.status.status in ("pending", "interrupted") for t in plan.trials)
-    configurations = len({t.config_id for t in plan.trials})
+    if (more := len(configurations) - MOST_ROWS) > 0:
+        print(f"... and {more:,} configurations more (--csv FILE and --json have all)")
+    for line in skipped_lines(plan):
+        print(line)
+    print(_total_line(plan, len(configurations), workers))
+
+
+def skipped_lines(plan: Plan) -> list[str]:
+    """Return a line for each reason to skip points: how many, and the first of them."""
+    return [
+        f"skipped {points[0].text}"
+        if len(points) == 1
+        else f"skipped {len(points):,} points by {rule}; the first is {points[0].text}"
+        for rule, points in plan.skipped_by_rule().items()
+    ]
+
+
+def _total_line(plan: Plan, configurations: int, workers: int) -> str:
     left = plan.seconds_left(workers)
-    cost = (
-        "time unknown until a trial is done"
+    waiting = plan.waiting()
+    time = (
+        "time unknown until a trial is done (--calibrate times a few steps)"
         if left is None
-        else f"about {duration(left)} on {workers} workers"
+        else f"about {duration(left)} on {workers} worker{'s' if workers > 1 else ''}"
     )
-    print(f"{len(plan.trials)} trials of {configurations} configurations; {waiting} to run: {cost}")
+    disk = f", about {plan.disk_bytes_left() / 1e6:,.1f} MB on disk" if waiting else ""
+    judged = plan.study.constraints.seconds is not None and any(t.est_seconds is None for t in waiting)
+    return (
+        f"{len(plan.trials):,} trials of {configurations:,} configurations; "
+        f"{len(waiting):,} to run: {time}{disk}"
+        + ("\nconstraints.est_seconds: not judged where the time is unknown" if judged else "")
+    )
 
 
 def print_status(plan: Plan, out: Path) -> None:

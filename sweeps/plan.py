@@ -6,9 +6,10 @@ is trained, compiled or written.
 
 import dataclasses
 import functools
-import statistics
+import gc
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,49 +20,48 @@ from sqzx.data.info import dataset_info
 from sqzx.errors import ArchitectureError, InputError
 from sqzx.terminal import shown
 from sqzx.trial import STATES, Status, TrialFolder
-from sweeps.identity import config_id, trial_id
+from sweeps.constraints import Refusal, Sizes
+from sweeps.estimates import Calibration, InfoOf, measured, read_calibrations
+from sweeps.identity import config_id, ids_of_seeds
 from sweeps.study import Study, read_study
 
 PENDING = Status()
+WAITING = ("pending", "interrupted")
+"""What a run will start."""
 
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """One trial of a study. `name` tells its configuration, `sweeps` the blocks that it is a member of."""
+    """One trial of a study. `name` tells its configuration, `sweeps` the blocks that it is a member of.
+
+    `settings` are those by which the study's configurations differ, as the study spells them.
+    `est_seconds` on one worker and `est_disk_bytes` are what it is expected to cost, None while unknown.
+    """
 
     id: str
     config_id: str
     name: str
     sweeps: tuple[str, ...]
+    settings: Mapping[str, Any]
     config: TrialConfig
-    network: Network
+    sizes: Sizes
     status: Status = PENDING
     est_seconds: float | None = None
+    est_disk_bytes: int | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the trial as `sqzx sweep plan --json` prints it."""
-        return {
-            "id": self.id,
-            "config_id": self.config_id,
-            "name": self.name,
-            "seed": self.config.seed,
-            "sweeps": list(self.sweeps),
-            "config": self.config.to_json(),
-            "params": self.network.params,
-            "macs": self.network.macs,
-            "bytes_fp32": self.network.bytes_fp32,
-            "status": self.status.status,
-            "reason": self.status.reason,
-            "est_seconds": self.est_seconds,
-        }
+    @property
+    def network(self) -> Network:
+        """The network layer by layer, counted anew: a plan of many trials keeps its totals alone."""
+        return count(self.config.model, self.config.data.image_shape)
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A point that cannot or may not be trained, and why."""
+    """A point that cannot or may not be trained, and why; `rule` is the same for all of the same kind."""
 
     sweep: str
     settings: Mapping[str, Any]
+    rule: str
     reason: str
 
     @property
@@ -83,12 +83,27 @@ class Plan:
         found = Counter(trial.status.status for trial in self.trials)
         return {state: found[state] for state in STATES}
 
+    def skipped_by_rule(self) -> dict[str, list[Skipped]]:
+        """Return the points left out by what they break, in the order of their first."""
+        groups: dict[str, list[Skipped]] = {}
+        for skipped in self.skipped:
+            groups.setdefault(skipped.rule, []).append(skipped)
+        return groups
+
+    def waiting(self) -> list[PlannedTrial]:
+        """Return the trials that a run will start."""
+        return [trial for trial in self.trials if trial.status.status in WAITING]
+
     def seconds_left(self, workers: int) -> float | None:
-        """Return the expected wall time of what is pending on `workers` processes, or None if unknown."""
-        waiting = [t.est_seconds for t in self.trials if t.status.status in ("pending", "interrupted")]
+        """Return the expected wall time of what is waiting on `workers` processes, or None if unknown."""
+        waiting = [trial.est_seconds for trial in self.waiting()]
         if any(s is None for s in waiting):
             return None
         return sum(s for s in waiting if s is not None) / workers
+
+    def disk_bytes_left(self) -> int:
+        """Return the expected size on disk of what is waiting."""
+        return sum(trial.est_disk_bytes or 0 for trial in self.waiting())
 
 
 def plan_study(study: Study, out: Path | None = None) -> Plan:
@@ -97,74 +112,124 @@ def plan_study(study: Study, out: Path | None = None) -> Plan:
     With `out` the trials carry what has become of them there (`with_statuses`). Raises `InputError` where
     every point is left out.
     """
-    counted = functools.cache(count)  # networks of trials that differ in their training alone are one
+    with _no_collections():
+        plan = _enumerated(study)
+    return plan if out is None else with_statuses(plan, out)
+
+
+def _enumerated(study: Study) -> Plan:
+    info_of = functools.cache(dataset_info)  # of one name or a few, and no file may change in mid-plan
+    naming = study.naming_keys()
     trials: dict[str, PlannedTrial] = {}
     skipped: list[Skipped] = []
-    naming = _naming_keys(study)
     for block, settings in study.points():
-        try:
-            config = resolve(settings, study.source)
-            network = counted(config.model, config.data.image_shape)
-        except ArchitectureError as error:
-            reason = str(error).removeprefix(f"{study.source}: ")
-            skipped.append(Skipped(block.name, _spelled(settings, naming), reason))
+        spelled = {key: settings[key] for key in naming if key in settings}
+        found = _judged(settings, study, info_of)
+        if isinstance(found, Refusal):
+            skipped.append(Skipped(block.name, spelled, *found))
             continue
-        if reason := study.refusal(network):
-            skipped.append(Skipped(block.name, _spelled(settings, naming), reason))
-            continue
-        name = _name(_spelled(settings, naming)) or study.name
-        for seed in range(study.seeds):
-            trial = dataclasses.replace(config, seed=seed)
-            key = trial_id(trial)
+        config, sizes = found
+        name = _name(spelled) or study.name
+        of_all_seeds, keys = ids_of_seeds(config, study.seeds)
+        for seed, key in enumerate(keys):
             if (known := trials.get(key)) is None:
-                member = (block.name,)
-                trials[key] = PlannedTrial(key, config_id(trial), name, member, trial, network)
+                trial = dataclasses.replace(config, seed=seed) if seed else config
+                trials[key] = PlannedTrial(key, of_all_seeds, name, (block.name,), spelled, trial, sizes)
             elif block.name not in known.sweeps:
                 trials[key] = dataclasses.replace(known, sweeps=(*known.sweeps, block.name))
     if not trials:
         raise InputError(
-            f"{study.source}: no point is left to train; the first of {len(skipped)} skipped: "
+            f"{study.source}: no point is left to train; the first of {len(skipped):,} skipped: "
             f"{skipped[0].text}"
         )
-    plan = Plan(study, tuple(trials.values()), tuple(skipped))
-    return plan if out is None else with_statuses(plan, out)
+    return Plan(study, tuple(trials.values()), tuple(skipped))
+
+
+@contextmanager
+def _no_collections() -> Generator[None]:
+    """Pause the search for cycles: plain values make none, and it took a quarter of a large plan's time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _judged(
+    settings: Mapping[str, Any], study: Study, info_of: InfoOf
+) -> tuple[TrialConfig, Sizes] | Refusal:
+    """Resolve and count a point, or return why it is left out."""
+    try:
+        config = resolve(settings, study.source, info_of=info_of)
+        sizes = Sizes.of(count(config.model, config.data.image_shape))
+    except ArchitectureError as error:
+        reason = str(error).removeprefix(f"{study.source}: ")
+        return Refusal(reason.partition(": ")[0], reason)  # the key that no network can have
+    return study.constraints.refusal(settings, config, sizes) or (config, sizes)
 
 
 def with_statuses(plan: Plan, out: Path) -> Plan:
     """Return a plan whose trials carry what has become of them in the folder `out`.
 
-    Trials of that folder that are no more in the study come last, as "removed".
+    Trials of that folder that are no more in the study come last, as "removed". Where the study bounds the
+    expected time, what has not begun and is expected to take too long is skipped.
     """
-    if not trials_dir(out).exists():
-        return plan
-    seen = (
-        dataclasses.replace(trial, status=trial_folder(out, trial.id).read_status()) for trial in plan.trials
+    if trials_dir(out).exists():
+        there = {path.name for path in trials_dir(out).iterdir()}
+        seen = (
+            dataclasses.replace(trial, status=trial_folder(out, trial.id).read_status())
+            if trial.id in there
+            else trial
+            for trial in plan.trials
+        )
+        removed = _removed(out, there - {trial.id for trial in plan.trials})
+        plan = dataclasses.replace(plan, trials=(*seen, *removed))
+    return plan if plan.study.constraints.seconds is None else affordable(priced(plan, out))
+
+
+def priced(plan: Plan, out: Path | None, calibrations: tuple[Calibration, ...] = ()) -> Plan:
+    """Return a plan with the expected cost of each trial, as `sweeps.estimates` tells it.
+
+    What is known comes from the finished trials of the folder `out` and from `calibrations`, by default
+    those that the folder keeps.
+    """
+    info_of = functools.cache(dataset_info)
+    planned = [trial for trial in plan.trials if trial.status.status != "removed"]
+    finished = planned if out is not None else []
+    known = measured(
+        finished,
+        lambda trial: trial_folder(out or Path(), trial),
+        calibrations or (read_calibrations(out) if out else ()),
+        info_of,
     )
-    removed = _removed(out, {trial.id for trial in plan.trials})
-    return dataclasses.replace(plan, trials=(*seen, *removed))
-
-
-def priced(plan: Plan, out: Path) -> Plan:
-    """Return a plan with expected seconds, measured by the finished trials of its folder.
-
-    Those of the same configuration count first, else all, scaled by their work.
-    """
-    measured: dict[str, list[float]] = {}
-    rates = []
-    for trial in plan.trials:
-        if trial.status.status == "done" and (result := trial_folder(out, trial.id).read_result()):
-            seconds = sum(result[part] for part in ("start_seconds", "compile_seconds", "train_seconds"))
-            seconds /= trial.status.stack  # those of its whole stack
-            measured.setdefault(trial.config_id, []).append(seconds)
-            rates.append(seconds / _work(trial))
-
-    def estimate(trial: PlannedTrial) -> float | None:
-        if same := measured.get(trial.config_id):
-            return statistics.fmean(same)
-        return statistics.median(rates) * _work(trial) if rates else None
-
-    trials = tuple(dataclasses.replace(trial, est_seconds=estimate(trial)) for trial in plan.trials)
+    with _no_collections():
+        trials = tuple(
+            trial
+            if trial.status.status == "removed"
+            else dataclasses.replace(
+                trial, est_seconds=known.seconds(trial), est_disk_bytes=known.disk_bytes(trial)
+            )
+            for trial in plan.trials
+        )
     return dataclasses.replace(plan, trials=trials)
+
+
+def affordable(plan: Plan) -> Plan:
+    """Leave out what has not begun and breaks the study's bounds of the expected time, where it is known."""
+    bounds = plan.study.constraints.seconds
+    if bounds is None:
+        return plan
+    kept: list[PlannedTrial] = []
+    skipped: dict[str, Skipped] = {}  # a configuration once, whatever its seeds
+    for trial in plan.trials:
+        seconds = trial.est_seconds if trial.status == PENDING else None
+        if seconds is not None and (refusal := bounds.refusal(round(seconds, 1))):
+            skipped[trial.config_id] = Skipped(trial.sweeps[0], trial.settings, *refusal)
+        else:
+            kept.append(trial)
+    return dataclasses.replace(plan, trials=tuple(kept), skipped=(*plan.skipped, *skipped.values()))
 
 
 def plan_folder(out: Path) -> Plan:
@@ -191,40 +256,16 @@ def trial_folder(out: Path, trial: str) -> TrialFolder:
     return TrialFolder(trials_dir(out) / trial)
 
 
-def _naming_keys(study: Study) -> list[str]:
-    """Return the keys that tell configurations apart: set in a block, with more than one value."""
-    values: dict[str, set[Any]] = {}
-    for block in study.sweeps:
-        for key in (*block.axes, *block.fixed):
-            values.setdefault(key, set())
-    for block in study.sweeps:
-        for key, found in values.items():
-            fixed = block.fixed.get(key, study.config.get(key))
-            found.update(block.axes.get(key, (fixed,)))
-    return [key for key, found in values.items() if len(found) > 1]
-
-
-def _spelled(settings: Mapping[str, Any], keys: list[str]) -> dict[str, Any]:
-    return {key: settings[key] for key in keys if key in settings}
-
-
 def _name(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key.rpartition('.')[2]}={shown(value)}" for key, value in settings.items())
 
 
-def _work(trial: PlannedTrial) -> int:
-    """Return the multiply-accumulates of a training, up to a constant factor."""
-    data = trial.config.data
-    examples = data.train_examples or dataset_info(data.name).train_examples
-    return trial.network.macs * trial.config.train.epochs * examples
-
-
-def _removed(out: Path, planned: set[str]) -> Iterator[PlannedTrial]:
-    for path in sorted(trials_dir(out).iterdir()):
-        folder = TrialFolder(path)
-        if path.name in planned or not folder.config_file.is_file():
+def _removed(out: Path, names: set[str]) -> Iterator[PlannedTrial]:
+    for name in sorted(names):
+        folder = trial_folder(out, name)
+        if not folder.config_file.is_file():
             continue
         config = folder.read_config()
         status = folder.read_status().but(status="removed", reason="no more in the study file")
-        network = count(config.model, config.data.image_shape)
-        yield PlannedTrial(path.name, config_id(config), path.name, (), config, network, status)
+        sizes = Sizes.of(count(config.model, config.data.image_shape))
+        yield PlannedTrial(name, config_id(config), name, (), {}, config, sizes, status)

@@ -1,12 +1,17 @@
 """The identity of a trial: same point, same id; another point, another id."""
 
 import dataclasses
+import hashlib
+import json
+from importlib.resources import as_file, files
 
 import pytest
 
 from sqzx.architectures import SqueezeNetConfig
 from sqzx.config import parse_assignment, resolve
-from sweeps.identity import config_id, trial_id
+from sweeps.identity import config_id, ids_of_seeds, trial_id
+from sweeps.plan import plan_study
+from sweeps.study import read_study
 
 SMALL = {"model.preset": "squeezenet_small", "data.name": "digits"}
 
@@ -21,6 +26,36 @@ def test_ids_are_golden():
     assert (
         trial_id(trial("seed=3", "model.pool_after=[1,3]", "train.learning_rate=1e-3")) == "t105c9a1219f82c0a"
     )
+
+
+@pytest.mark.parametrize(
+    ("study", "first", "last", "all_ids"),
+    [
+        ("paper_digits", "t5f38f40c744f953c", "t92303c1537eaa8d4", "fe65c28c1c684667"),
+        ("paper_fashion_mnist", "te7d03c14423a2f3c", "t8eb3a8849a46ea6e", "65acb6a2a757835d"),
+        ("paper_imagenet", "tbf993b2f83658d2f", "t9ceea98f5032c95b", "abee4b05092fc294"),
+        ("alexnet_digits", "t5f38f40c744f953c", "tcff941f340c860ed", "485662468e9eb828"),
+    ],
+)
+def test_ids_of_the_studies_of_the_package_are_golden(study, first, last, all_ids):
+    with as_file(files("sweeps") / "studies" / f"{study}.toml") as path:
+        ids = [trial.id for trial in plan_study(read_study(path)).trials]
+    digest = hashlib.sha256(" ".join(ids).encode()).hexdigest()[:16]
+    assert (ids[0], ids[-1], digest) == (first, last, all_ids)
+
+
+def test_ids_of_seeds_are_those_of_single_trials():
+    config = trial("model.pool_after=[1,3]")
+    expected = [trial_id(dataclasses.replace(config, seed=seed)) for seed in range(3)]
+    assert ids_of_seeds(config, 3) == (config_id(config), expected)
+
+
+def test_id_is_a_hash_of_canonical_json():
+    config = trial("seed=5")
+    tree = {"schema": 1, **dataclasses.asdict(config)}
+    del tree["train"]["precision"]  # came later, and is at the value of before
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
+    assert trial_id(config) == "t" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def test_id_starts_with_a_letter_and_is_64_bits():

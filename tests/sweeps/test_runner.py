@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -282,6 +283,35 @@ def test_finished_trials_price_the_others(tiny):
     pending = [t["est_seconds"] for t in plan["trials"] if t["status"] == "pending"]
     assert len(pending) == 4
     assert plan["totals"]["est_seconds_left"] == pytest.approx(sum(pending) / plan["totals"]["workers"])
+
+
+def test_calibrated_steps_price_a_study_and_bound_what_runs(tiny):
+    shutil.rmtree(tiny.out)
+    options = ("--out", str(tiny.out), "--workers", "1", "--json")
+    csv = tiny.out.parent / "plan.csv"
+    code, text = tiny.command("sweep", "plan", str(tiny.file), "--calibrate", "--csv", str(csv), *options)
+    assert code == 0, text
+    plan = json.loads(text)
+    seconds = [trial["est_seconds"] for trial in plan["trials"]]
+    assert all(s > 0 for s in seconds)
+    assert plan["totals"]["est_seconds_left"] == pytest.approx(sum(seconds))
+    assert len(csv.read_text().splitlines()) == 3
+    assert not (tiny.out / "trials").exists()
+    # Kept in the folder: a run leaves out what is expected to take too long, and says so.
+    tiny.write(more=f"[constraints]\nest_seconds = {{ max = {min(seconds) / 2} }}")
+    code, text = tiny.run()
+    assert code == 0, text
+    assert text.count("constraints.est_seconds: ") == 2
+    assert not (tiny.out / "trials").exists()
+
+
+def test_calibration_writes_nothing_into_a_folder_that_is_no_study(tiny):
+    (tiny.out.parent / "mine").mkdir()
+    (tiny.out.parent / "mine" / "thesis.tex").write_text("...")
+    arguments = ("--calibrate", "--out", str(tiny.out.parent / "mine"))
+    code, text = tiny.command("sweep", "plan", str(tiny.file), *arguments)
+    assert code == 2
+    assert "no study.toml in it" in text
 
 
 class TestMistakes:

@@ -122,7 +122,7 @@ class TestPlan:
 
 
 AXIS = "[[sweep]]\ngrid.model."
-WHERE = "s.toml [[sweep]] 1 (sweep 1) grid[0]"
+WHERE = "s.toml [[sweep]] 1 (sweep 1) grid"
 ZIP = "[[sweep]]\nzip.model.freq = [1]\nzip.train.epochs = [1, 2]"
 TWICE = "[[sweep]]\nset.model.freq = 1\ngrid.model.freq = [1]"
 

@@ -1,0 +1,101 @@
+"""Time a few training steps of one configuration: `python -m sqzx.calibration CONFIG CORE`.
+
+Run as a process of its own, which like a sweep's worker ties itself to one core before JAX starts. It
+prints one line of JSON: `fixed_seconds` for start and compilation, `image_seconds` for training one image.
+"""
+
+import time
+
+STARTED = time.monotonic()
+
+import json  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+from itertools import islice  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import NamedTuple  # noqa: E402
+
+from sqzx.config import TrialConfig, from_settings, read_settings  # noqa: E402
+from sqzx.errors import SqzxError  # noqa: E402
+
+SECONDS, MOST_STEPS = 2.0, 50
+"""How long to time steps, after one that warms up."""
+
+
+class Timing(NamedTuple):
+    """Seconds of a training: before its first step, and for each image after that."""
+
+    fixed_seconds: float
+    image_seconds: float
+
+
+def time_steps(config: TrialConfig, *, started: float) -> Timing:
+    """Time a training of `config` in this process, which began at `started` (`time.monotonic()`).
+
+    Nothing is written. Data that is not there is a `MissingDataError`.
+    """
+    import jax
+    import numpy as np
+
+    from sqzx.batches import batch_size, epoch_batches, steps_per_epoch
+    from sqzx.data.splits import load_splits_of
+    from sqzx.network import initial_parameters, pure
+    from sqzx.optimizer import hyperparameters, make_optimizer
+    from sqzx.preprocessing import of_training_images
+    from sqzx.programs import TrainState, compile_programs
+    from sqzx.streams import key_data
+
+    splits = load_splits_of(config.data)
+    examples = len(splits.train.labels)
+    size = batch_size(config.train.batch_size, examples)
+    total = steps_per_epoch(config.train.batch_size, examples) * config.train.epochs
+    parameters = initial_parameters(config.model, config.data.image_shape, config.seed)
+    optimizer = make_optimizer(config.train, total)
+    state = TrainState(parameters, jax.tree.map(np.asarray, optimizer.init(parameters)))
+    programs = compile_programs(
+        config,
+        pure(config.model, config.data.image_shape),
+        splits,
+        of_training_images(splits),
+        state,
+        hyperparameters(config.train),
+        size,
+        total,
+    )
+    fixed = time.monotonic() - started
+
+    key = key_data(config.seed, "dropout")
+    first, steps = 0.0, 0
+    epochs = range(1 + MOST_STEPS // steps_per_epoch(config.train.batch_size, examples))
+    batches = (
+        batch
+        for epoch in epochs
+        for batch in epoch_batches(splits.train, config.data, size, seed=config.seed, epoch=epoch)
+    )
+    for number, (images, labels) in enumerate(islice(batches, MOST_STEPS + 1)):
+        state, loss, _ = programs.step(state, images, labels, key, np.int32(number))
+        jax.block_until_ready(loss)
+        if number == 0:  # the first fills caches and memory
+            first = time.monotonic()
+        steps = number
+        if steps and time.monotonic() - first > SECONDS:
+            break
+    return Timing(fixed, (time.monotonic() - first) / (steps * size))
+
+
+def main(arguments: list[str]) -> int:
+    """Time the configuration of a file on a core, and print the timing."""
+    path, core = arguments
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core)})
+    try:
+        timing = time_steps(from_settings(read_settings(Path(path))), started=STARTED)
+    except SqzxError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(timing._asdict()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
