@@ -1,15 +1,15 @@
 """A sequence of small whole numbers as bytes: grouped, the table of its code, and the coded symbols.
 
-    number    symbols that a codeword stands for, 1 or 2
+    number    G, symbols that a codeword stands for, 1 to 8
     number    T, the bytes of the table
     number    S, the bytes of the coded symbols
     T bytes   the table
     S bytes   the coded symbols (`sqzx.compression.huffman`, or `range_coding`)
 
-The numbers are those of `sqzx.compression.byte_reader`. Where a codeword stands for 2 symbols a and b of an alphabet of A, the code has
-A * A symbols, and a * A + b is the one of this pair; what an odd number of symbols lacks at the end is a 0.
-Two together follow what neighbours have in common, and lose less to whole bits; they are for alphabets of at
-most 32.
+The numbers are those of `sqzx.compression.byte_reader`. Where a codeword stands for G symbols of an alphabet
+of A, the code has A^G symbols, at most 1,024 if G is not 1: the G are the digits of a number to the base A,
+the first the highest. What the last codeword lacks is filled with 0. Several together follow what neighbours
+have in common, and lose less to whole bits.
 
 The table has the length of each codeword (of a range coder the cost of each symbol), in the order of the
 symbols, as whole numbers x >= 1 in Elias' gamma code: floor(log2 x) bits of 0, then x in binary. By turns:
@@ -29,7 +29,8 @@ from sqzx.compression.sqz_errors import CodeTableError, StreamError
 
 Coder = Literal["huffman", "range"]
 
-LARGEST_PAIRED = 32
+LARGEST_GROUP = 8
+MOST_GROUPS = 1024
 _LONGEST_GAMMA = 12
 """Zeros before a number of a table: 4,095 is more than its largest, a run of 1,024 plus 1."""
 _MOST_TABLE_BYTES = 6
@@ -47,7 +48,7 @@ class Code(NamedTuple):
 
 def best_code(symbols: np.ndarray, alphabet: int, coder: Coder) -> Code:
     """Return the shortest code for `symbols` (n,), each below `alphabet`."""
-    groups = (1, 2) if alphabet <= LARGEST_PAIRED else (1,)
+    groups = (group for group in range(1, LARGEST_GROUP + 1) if _is_group(group, alphabet))
     return min((_code(symbols, alphabet, group, coder) for group in groups), key=lambda code: code.bytes)
 
 
@@ -65,7 +66,7 @@ def decode(reader: ByteReader, alphabet: int, count: int, coder: Coder) -> tuple
     A stream that no encoder writes is refused: a `SqzError` of the kind.
     """
     group = reader.number("stream")
-    if group not in (1, 2) or (group == 2 and alphabet > LARGEST_PAIRED):
+    if not _is_group(group, alphabet):
         raise StreamError(f"stream: {group} symbols a codeword, of {alphabet}")
     table_bytes, coded_bytes = reader.number("stream"), reader.number("stream")
     if table_bytes > _MOST_TABLE_BYTES * alphabet**group:
@@ -83,10 +84,17 @@ def decode(reader: ByteReader, alphabet: int, count: int, coder: Coder) -> tuple
         raise CodeTableError("code lengths: a codeword that no symbol needs")
     if group == 1:
         return found, 8 * coded_bytes
-    pairs = np.stack(np.divmod(found, alphabet), axis=1).reshape(-1)
-    if pairs[count:].any():
-        raise StreamError("padding: the symbol that fills the last pair is not 0")
-    return pairs[:count], 8 * coded_bytes
+    digits = np.empty((codewords, group), np.int32)
+    for place in range(group - 1, -1, -1):
+        found, digits[:, place] = np.divmod(found, alphabet)
+    symbols = digits.reshape(-1)
+    if symbols[count:].any():
+        raise StreamError("padding: the symbols that fill the last codeword are not 0")
+    return symbols[:count], 8 * coded_bytes
+
+
+def _is_group(group: int, alphabet: int) -> bool:
+    return group == 1 or (1 < group <= LARGEST_GROUP and alphabet**group <= MOST_GROUPS)
 
 
 def _code(symbols: np.ndarray, alphabet: int, group: int, coder: Coder) -> Code:
@@ -104,8 +112,11 @@ def _code(symbols: np.ndarray, alphabet: int, group: int, coder: Coder) -> Code:
 def _grouped(symbols: np.ndarray, alphabet: int, group: int) -> np.ndarray:
     if group == 1:
         return symbols
-    even = np.append(symbols, np.zeros(symbols.size % 2, symbols.dtype)).astype(np.int16).reshape(-1, 2)
-    return even[:, 0] * alphabet + even[:, 1]
+    filled = np.append(symbols, np.zeros(-symbols.size % group, symbols.dtype)).reshape(-1, group)
+    numbers = filled[:, 0].astype(np.int16)
+    for place in range(1, group):
+        numbers = numbers * alphabet + filled[:, place]
+    return numbers
 
 
 def _written_table(lengths: np.ndarray) -> bytes:

@@ -25,19 +25,20 @@ class CompressConfig:
     tables: Literal["f16", "f32"] = "f16"
 
 
-def read_assignments(assignments: Iterable[str]) -> CompressConfig:
-    """Return the configuration of texts such as "compress.bits=5"; the last of a key counts."""
+_LOSSLESS = {"bits": 8, "tables": "f32"}
+
+
+def read_assignments(assignments: Iterable[str], *, lossless: bool = False) -> CompressConfig:
+    """Return the configuration of texts such as "compress.bits=5"; the last of a key counts.
+
+    `lossless` is 8 bits and tables of f32, and refuses anything else.
+    """
     keys = keys_of(CompressConfig, _PREFIX)
     said = dict(parse_assignment(text, keys=keys) for text in assignments)
-    return CompressConfig(**{key.removeprefix(_PREFIX): value for key, value in said.items()})
-
-
-def check_lossless(config: CompressConfig) -> CompressConfig:
-    """Return the configuration for a file without loss; `InputError` for a key that says otherwise."""
-    untouched = CompressConfig()
-    if config.bits not in (untouched.bits, 8) or config.tables not in (untouched.tables, "f32"):
-        raise InputError(
-            f"--lossless: is 8 bits with tables of f32; compress.bits={config.bits} and "
-            f"compress.tables={config.tables} would lose something"
-        )
-    return CompressConfig(bits=8, coder=config.coder, tables="f32")
+    values = {key.removeprefix(_PREFIX): value for key, value in said.items()}
+    if not lossless:
+        return CompressConfig(**values)
+    for key, value in _LOSSLESS.items():
+        if values.get(key, value) != value:
+            raise InputError(f"--lossless: is {_PREFIX}{key}={value}, found {values[key]}; leave out either")
+    return CompressConfig(**values | _LOSSLESS)

@@ -134,7 +134,7 @@ def decode(data: bytes, lengths: np.ndarray, count: int) -> np.ndarray:
     if missing:
         raise StreamError(f"length: the codewords end {missing:,} symbols before they should")
     if (end + 7) // 8 != len(data):
-        raise StreamError(f"length: the codewords end in byte {end // 8:,} of {len(data):,}")
+        raise StreamError(f"length: the codewords take {(end + 7) // 8:,} bytes, found {len(data):,}")
     if data[-1] & ((1 << (-end % 8)) - 1):
         raise StreamError("padding bits: those after the last codeword are not 0")
     return np.concatenate(found)

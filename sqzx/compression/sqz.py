@@ -34,6 +34,7 @@ take memory. The file has no time stamp and no other free choice: equal networks
 A writer must not, and a reader must refuse to,
 
 - leave a gap between parts, or go on after the last;
+- have more than 2^29 bytes;
 - use a network of more than 2^26 parameters, or of more than 2^23 and 256 for each byte of the file;
 - use metadata of more than 2^22 bytes;
 - use a code that is not complete or has words that nothing uses, padding bits other than 0, a relative index
@@ -76,6 +77,8 @@ MAGIC = b"\x89SQZ\r\n\x1a\n"
 VERSION = 1
 
 LARGEST_METADATA = 2**22
+LARGEST_FILE = 2**29
+"""Bytes; the largest network as plain float32 takes half of it."""
 MOST_PARAMETERS = 2**26
 MOST_PARAMETERS_OF_A_SMALL_FILE = 2**23
 MOST_PARAMETERS_A_BYTE = 256
@@ -114,16 +117,12 @@ def is_sqz(path: Path) -> bool:
 def encode(compressed: Compressed, *, coder: Coder = "huffman") -> bytes:
     """Return a network as the bytes of a file. `decode` gives back all of it, to the bit.
 
-    Raises `ValueError` where the network is not what its own description and its shared weights say, and
-    `ValueRangeError` for a parameter that is not finite.
+    Raises `ValueError` where the network is not what its own description, densities and shared weights say,
+    and `ValueRangeError` for a parameter that is not finite.
     """
-    told = description(compressed.model) | {
-        "densities": dict(compressed.densities),
-        "history": [dict(stage) for stage in compressed.history],
-    }
-    text = json.dumps(told, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    sections = [text.encode()]
-    for name, layer in _layers(compressed).items():
+    layers = _layers(compressed)
+    sections = [_told(compressed)]
+    for name, layer in layers.items():
         sections.append(layer_sections.write_layer(name, layer, coder))
     return _framed(sections, coder)
 
@@ -147,9 +146,8 @@ def write_sqz(path: Path, compressed: Compressed, *, coder: Coder = "huffman") -
     The file is decoded and compared with the network before it takes its name.
     """
     data = encode(compressed, coder=coder)
-    again = encode(decode(data, str(path)), coder=coder)
-    if again != data:
-        raise AssertionError(f"{path}: what was read back is not what was written")
+    if not _same(decode(data, str(path)), compressed):
+        raise RuntimeError(f"{path}: what is read back is not what was written; nothing is kept")
     write_whole(path, lambda file: file.write(data))
     if path.read_bytes() != data:
         raise OSError(f"{path}: the disk does not give back what was written")
@@ -177,12 +175,35 @@ def read_bytes(path: Path) -> bytes:
         raise type(error)(f"{path}: {error}") from None
 
 
+def _same(a: Compressed, b: Compressed) -> bool:
+    """Whether two networks are equal, each of their values to the bit."""
+
+    def arrays(compressed: Compressed) -> dict[tuple[str, str], bytes]:
+        parts = {name: dict(inside) for name, inside in named_layers(compressed.model.parameters).items()}
+        for name, shared in compressed.shared.items():
+            parts[name] |= shared._asdict()
+        return {(n, part): array.tobytes() for n, inside in parts.items() for part, array in inside.items()}
+
+    return _told(a) == _told(b) and arrays(a) == arrays(b)
+
+
+def _told(compressed: Compressed) -> bytes:
+    """Return everything of a network but its weights, as section 0 has it."""
+    told = description(compressed.model) | {
+        "densities": dict(compressed.densities),
+        "history": [dict(stage) for stage in compressed.history],
+    }
+    return json.dumps(told, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
 def _layers(compressed: Compressed) -> dict[str, Layer]:
     """Return the layers in running order, after checking that they are those of the network."""
     shapes = layer_shapes(compressed.model)
     arrays = named_layers(compressed.model.parameters)
     if arrays.keys() != shapes.keys() or not compressed.shared.keys() <= shapes.keys():
         raise ValueError(f"the network has the layers {list(shapes)}, not {list(arrays)}")
+    if not _are_densities(compressed.densities, shapes) or not all(map(_is_stage, compressed.history)):
+        raise ValueError("densities are numbers in (0, 1] by layer, the history tables with a stage each")
     return {
         name: _checked(name, arrays[name], compressed.shared.get(name), shape)
         for name, shape in shapes.items()
@@ -230,6 +251,8 @@ def _checked_head(head: bytes, size: int) -> tuple[Coder, int]:
         raise FormatError(f"version: needs {VERSION}, found {version}; another release of sqzx may read it")
     if flags >= len(_CODERS):
         raise FormatError(f"required flags: {flags:#06x} has bits that this release does not know")
+    if size > LARGEST_FILE:
+        raise LengthError(f"length: {size:,} bytes, of at most {LARGEST_FILE:,}")
     if told != size:
         fault = "cut short" if size < told else "something was appended"
         raise LengthError(f"length: the header tells of {told:,} bytes, the file has {size:,}; {fault}")
@@ -293,10 +316,7 @@ def _metadata(section: bytes, size: int) -> tuple[Compressed, dict[str, LayerSha
         raise MetadataError(str(error)) from None
     shapes = layer_shapes(model)
     _check_parameters(shapes, size)
-    if not isinstance(densities, dict) or not all(
-        name in shapes and type(density) in (int, float) and 0 < density <= 1
-        for name, density in densities.items()
-    ):
+    if not _are_densities(densities, shapes):
         raise MetadataError("metadata: densities: needs numbers in (0, 1] by layer")
     if not isinstance(history, list) or not all(map(_is_stage, history)):
         raise MetadataError('metadata: history: needs tables with "stage" and plain values')
@@ -308,8 +328,15 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
+def _are_densities(densities: Any, shapes: Mapping[str, LayerShape]) -> bool:
+    return isinstance(densities, Mapping) and all(
+        name in shapes and type(density) in (int, float) and 0 < density <= 1
+        for name, density in densities.items()
+    )
+
+
 def _is_stage(stage: Any) -> bool:
-    plain = isinstance(stage, dict) and isinstance(stage.get("stage"), str)
+    plain = isinstance(stage, Mapping) and isinstance(stage.get("stage"), str)
     return plain and all(v is None or isinstance(v, str | int | float) for v in stage.values())
 
 
