@@ -84,7 +84,7 @@ def frozen_networks():
     """The frozen files by name: each mode, coder, type of table and family is in one of them."""
     return {
         "sqz_v1_huffman": (network(SQUEEZENET), "huffman"),
-        "sqz_v1_range": (network(WIDER, kept=60, thirds=True), "range"),
+        "sqz_v1_range": (network(WIDER, kept=40, plain=("fire3.expand3x3",), thirds=True), "range"),
         "sqz_v1_plain": (network(WIDER, kept=25, plain=("conv1", "conv10", "fire3.expand3x3")), "huffman"),
         "sqz_v1_dense": (network(SQUEEZENET, kept=1, plain=("conv10",), thirds=True), "huffman"),
         "sqz_v1_alexnet": (network(ALEXNET, values=3, kept=12), "huffman"),
