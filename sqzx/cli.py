@@ -20,7 +20,10 @@ from sqzx.errors import InputError, SqzxError
 
 Out = Annotated[Path, Parameter(name="--out", help="The folder to write into.")]
 ModelPath = Annotated[
-    Path, Parameter(name="MODEL", help="A trial's folder, that of an imported model, or a file: .sqz, .safetensors.")
+    Path,
+    Parameter(
+        name="MODEL", help="A trial's folder, that of an imported model, or a file: .sqz, .safetensors."
+    ),
 ]
 InputSize = Annotated[str | None, Parameter(help="HEIGHTxWIDTH of the images, as in 227x227.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for a program to read.")]

@@ -195,9 +195,7 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
         raise InputError(f"{where}: not readable as TOML ({error})") from None
 
 
-def parse_assignment(
-    text: str, where: str = "--set", keys: Mapping[str, Key] = KEYS
-) -> tuple[str, Any]:
+def parse_assignment(text: str, where: str = "--set", keys: Mapping[str, Key] = KEYS) -> tuple[str, Any]:
     """Read "model.squeeze_ratio=0.5", one of `keys`: the value is TOML, and a bare word is a text."""
     name, equals, value = text.partition("=")
     if not equals or "\n" in text:

@@ -61,7 +61,7 @@ def encode(symbols: np.ndarray, alphabet: int, code: Code, coder: Coder) -> byte
 
 
 def decode(reader: ByteReader, alphabet: int, count: int, coder: Coder) -> tuple[np.ndarray, int]:
-    """Return the `count` symbols (int32) of a stream, and the bits of its coded symbols.
+    """Return the `count` symbols (uint8) of a stream, and the bits of its coded symbols.
 
     A stream that no encoder writes is refused: a `SqzError` of the kind.
     """
@@ -80,11 +80,11 @@ def decode(reader: ByteReader, alphabet: int, count: int, coder: Coder) -> tuple
         raise CodeTableError("code lengths: codewords for no symbols")
     module = huffman if coder == "huffman" else range_coding
     found = module.decode(coded, lengths, codewords)
-    if count and np.count_nonzero(np.bincount(found)) != np.count_nonzero(lengths != ABSENT):
+    if count and (huffman.counts_of(found, lengths.size) > 0).tolist() != (lengths != ABSENT).tolist():
         raise CodeTableError("code lengths: a codeword that no symbol needs")
     if group == 1:
         return found, 8 * coded_bytes
-    digits = np.empty((codewords, group), np.int32)
+    digits = np.empty((codewords, group), np.uint8)
     for place in range(group - 1, -1, -1):
         found, digits[:, place] = np.divmod(found, alphabet)
     symbols = digits.reshape(-1)
@@ -98,7 +98,7 @@ def _is_group(group: int, alphabet: int) -> bool:
 
 
 def _code(symbols: np.ndarray, alphabet: int, group: int, coder: Coder) -> Code:
-    counts = np.bincount(_grouped(symbols, alphabet, group), minlength=alphabet**group)
+    counts = huffman.counts_of(_grouped(symbols, alphabet, group), alphabet**group)
     present = counts > 0
     lengths = huffman.code_lengths(counts) if coder == "huffman" else range_coding.costs_of(counts)
     if coder == "huffman":

@@ -1,15 +1,15 @@
 """A compressed network as a value, and its layers by name."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sqzx.compression import half_tables
+from sqzx.compression import half_tables, svd
+from sqzx.compression.kernels import with_kernels
 from sqzx.compression.weight_sharing import SharedWeights
-from sqzx.counting import Shape, parametric_layers
+from sqzx.counting import Shape
 from sqzx.model import Model
 
 Stage = Mapping[str, str | int | float | bool | None]
@@ -41,15 +41,14 @@ class LayerShape(NamedTuple):
 def layer_shapes(model: Model) -> dict[str, LayerShape]:
     """Return the layers that a model's network has, by name in running order; its parameters don't count.
 
+    A layer with a rank is two, of which the first has no bias. `InputError` for ranks that are none.
+
     >>> layer_shapes(model)["fire2.squeeze"]
     LayerShape(kernel=(1, 1, 96, 16), has_bias=True)
     """
-    shapes = {}
-    for layer in parametric_layers(model.config, model.preprocessing.image_shape):
-        *inside, outputs = layer.kernel_shape
-        kernel = (math.prod(inside), outputs) if layer.kind == "dense" else layer.kernel_shape
-        shapes[layer.name] = LayerShape(tuple(kernel), True)
-    return shapes
+    kernels = svd.factored_shapes(model.config, model.preprocessing.image_shape, model.ranks)
+    firsts = {f"{name}.first" for name in model.ranks}
+    return {name: LayerShape(tuple(kernel), name not in firsts) for name, kernel in kernels.items()}
 
 
 def named_layers(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, dict[str, np.ndarray]]:
@@ -77,10 +76,8 @@ def tree_of(layers: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
 
 def with_shared(compressed: Compressed, shared: Mapping[str, SharedWeights]) -> Compressed:
     """Return the network with these layers shared, and their kernels in the model."""
-    layers = named_layers(compressed.model.parameters)
-    for name, weights in shared.items():
-        layers[name]["kernel"] = weights.kernel()
-    model = replace(compressed.model, parameters=tree_of(layers))
+    kernels = {name: weights.kernel() for name, weights in shared.items()}
+    model = replace(compressed.model, parameters=with_kernels(compressed.model.parameters, kernels))
     return replace(compressed, model=model, shared={**compressed.shared, **shared})
 
 
@@ -96,7 +93,9 @@ def with_half_tables(compressed: Compressed, *, except_codebooks: frozenset[str]
         if name not in except_codebooks
     }
     layers = {
-        name: {part: half_tables.rounded(array) if part == "bias" else array for part, array in arrays.items()}
+        name: {
+            part: half_tables.rounded(array) if part == "bias" else array for part, array in arrays.items()
+        }
         for name, arrays in named_layers(compressed.model.parameters).items()
     }
     model = replace(compressed.model, parameters=tree_of(layers))

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from sqzx.compression.compressed import Compressed, named_layers, with_half_tables, with_shared
+from sqzx.compression.compressed import Compressed, with_half_tables, with_shared
 from sqzx.compression.config import CompressConfig
+from sqzx.compression.kernels import kernels_of
 from sqzx.compression.weight_sharing import SharedWeights, share
 from sqzx.errors import InputError
 from sqzx.model import Model
@@ -19,11 +20,11 @@ def compress(model: Model, config: CompressConfig) -> Compressed:
     that has all 255 that 8 bits can hold is already shared, and is clustered all the same: `lossless` is for
     what it is.
     """
-    kernels = _kernels(model)
+    kernels = kernels_of(model.parameters)
     room = min(2**config.bits - 1, MOST_VALUES - 1)
     exact = {name: found for name, kernel in kernels.items() if (found := distinct(kernel, room))}
     shared = {
-        name: exact[name] if name in exact else without_unused(share(kernel, config.bits))
+        name: exact[name] if name in exact else share(kernel, config.bits, refill=False)
         for name, kernel in kernels.items()
     }
     stage = {"stage": "share", "bits": config.bits, "tables": config.tables}
@@ -39,7 +40,7 @@ def lossless(model: Model) -> Compressed:
     `InputError` where a layer has more than 255 besides 0.
     """
     shared = {}
-    for name, kernel in _kernels(model).items():
+    for name, kernel in kernels_of(model.parameters).items():
         found = distinct(kernel, MOST_VALUES)
         if found is None:
             raise InputError(
@@ -65,24 +66,9 @@ def distinct(kernel: np.ndarray, most: int) -> SharedWeights | None:
     return SharedWeights(codebook, by_bits[ranks].astype(np.uint8).reshape(kernel.shape))
 
 
-def without_unused(shared: SharedWeights) -> SharedWeights:
-    """Return the same kernel without the values that no weight has; the order of the others stays."""
-    used = np.bincount(shared.codes.reshape(-1), minlength=shared.codebook.size) > 0
-    used[0] = True
-    numbers = (np.cumsum(used) - 1).astype(np.uint8)
-    return SharedWeights(shared.codebook[used], numbers[shared.codes])
-
-
 def squared_error(before: Model, after: Model) -> float:
     """Return the sum of (w - w')^2 over the sum of w^2, over all kernels."""
-    pairs = zip(_kernels(before).values(), _kernels(after).values(), strict=True)
+    pairs = zip(kernels_of(before.parameters).values(), kernels_of(after.parameters).values(), strict=True)
     sums = [(((a - b).astype(np.float64) ** 2).sum(), (a.astype(np.float64) ** 2).sum()) for a, b in pairs]
     lost, whole = map(sum, zip(*sums, strict=True))
     return float(lost / whole) if whole else 0.0
-
-
-def _kernels(model: Model) -> dict[str, np.ndarray]:
-    return {
-        name: np.asarray(arrays["kernel"], np.float32)
-        for name, arrays in named_layers(model.parameters).items()
-    }

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from sqzx.config import parse_assignment
 from sqzx.errors import InputError
@@ -25,7 +25,7 @@ class CompressConfig:
     tables: Literal["f16", "f32"] = "f16"
 
 
-_LOSSLESS = {"bits": 8, "tables": "f32"}
+_LOSSLESS: dict[str, Any] = {"bits": 8, "tables": "f32"}
 
 
 def read_assignments(assignments: Iterable[str], *, lossless: bool = False) -> CompressConfig:

@@ -30,7 +30,7 @@ def from_half(exponent: int, halves: np.ndarray) -> np.ndarray:
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
-    """Return a table (n,) as float16 gives it back, or as it is where that would make a value infinite or 0."""
+    """Return a table (n,) as float16 gives it back, or as it is where a value would be infinite or 0."""
     exponent, halves = in_half(values)
     back = from_half(exponent, halves)
     fits = exponent in _EXPONENTS and np.isfinite(back).all() and not ((back == 0) & (values != 0)).any()

@@ -58,7 +58,9 @@ def check_lengths(lengths: np.ndarray) -> None:
     """Refuse lengths that no complete code has."""
     present = lengths[lengths != ABSENT].astype(np.int64)
     if present.size and not 0 <= present.min() <= present.max() <= LONGEST:
-        raise CodeTableError(f"code lengths: need 0 to {LONGEST} bits, found {present.min()}, {present.max()}")
+        raise CodeTableError(
+            f"code lengths: need 0 to {LONGEST} bits, found {present.min()}, {present.max()}"
+        )
     kraft = int((1 << (LONGEST - present)).sum())
     if kraft != 1 << LONGEST:
         raise CodeTableError(f"code lengths: their Kraft sum is {kraft / (1 << LONGEST):g}, not exactly 1")
@@ -80,7 +82,7 @@ def encode(symbols: np.ndarray, lengths: np.ndarray) -> bytes:
     if np.count_nonzero(lengths != ABSENT) <= 1:
         return b""
     words, sizes = codewords(lengths).astype(np.uint64), lengths.astype(np.int64)
-    bits = int(np.bincount(symbols, minlength=lengths.size) @ np.maximum(sizes, 0))
+    bits = int(counts_of(symbols, lengths.size) @ np.maximum(sizes, 0))
     units = np.zeros(bits // 32 + 2, np.uint32)
     place = 0
     for first in range(0, symbols.size, _ENCODED):
@@ -99,7 +101,7 @@ def encode(symbols: np.ndarray, lengths: np.ndarray) -> bytes:
 
 
 def decode(data: bytes, lengths: np.ndarray, count: int) -> np.ndarray:
-    """Return the `count` symbols, int32, that `data` holds, and nothing but them.
+    """Return the `count` symbols that `data` holds, and nothing but them, in the smallest type.
 
     `lengths` are those of a complete code (`check_lengths`). Raises `StreamError` where the data ends early
     or late, or where the bits that fill its last byte are not 0.
@@ -108,12 +110,12 @@ def decode(data: bytes, lengths: np.ndarray, count: int) -> np.ndarray:
     if order.size <= 1 or count == 0:
         if data:
             raise StreamError(f"length: {len(data):,} bytes for symbols that take none")
-        return np.full(count, order[0] if count else 0, np.int32)
+        return np.full(count, order[0] if count else 0, symbol_type(lengths.size))
     longest = int(lengths.max())
     if count > 8 * len(data):
         raise StreamError(f"length: {count:,} symbols do not fit into {len(data):,} bytes")
     spans = 1 << (longest - lengths[order].astype(np.int64))
-    symbol_at = np.repeat(order.astype(np.int32), spans)
+    symbol_at = np.repeat(order.astype(symbol_type(lengths.size)), spans)
     length_at = np.repeat(lengths[order].astype(np.int64), spans)
     padded = np.frombuffer(data + bytes(2), np.uint8).astype(np.int64)
     shifts = 24 - longest - np.arange(8)
@@ -138,6 +140,19 @@ def decode(data: bytes, lengths: np.ndarray, count: int) -> np.ndarray:
     if data[-1] & ((1 << (-end % 8)) - 1):
         raise StreamError("padding bits: those after the last codeword are not 0")
     return np.concatenate(found)
+
+
+def counts_of(symbols: np.ndarray, alphabet: int) -> np.ndarray:
+    """Return how often each of the symbols 0 to `alphabet` - 1 occurs, int64 (alphabet,)."""
+    counts = np.zeros(alphabet, np.int64)
+    for first in range(0, symbols.size, _ENCODED):  # NumPy makes 8 bytes of each while it counts
+        counts += np.bincount(symbols[first : first + _ENCODED], minlength=alphabet)
+    return counts
+
+
+def symbol_type(alphabet: int) -> type[np.unsignedinteger]:
+    """Return the smallest type for the symbols of an alphabet."""
+    return np.uint8 if alphabet <= 256 else np.uint16
 
 
 def _places(lengths: np.ndarray, start: int) -> np.ndarray:

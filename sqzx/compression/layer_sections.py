@@ -20,10 +20,10 @@
   if there is a bias
     table of out the bias
 
-Numbers are those of `sqzx.compression.byte_reader`. Weights come in the order of the axes (in, out, height, width), the last running fastest: the spatial axes of
-a filter are what its zeros have in common. An entry is a filler if its code is 0, or its value +0.0. A table
-of float16 begins with its exponent, an i8 (`sqzx.compression.half_tables`). Values
-are finite and little-endian. A section ends with its last part.
+Numbers are those of `sqzx.compression.byte_reader`. Weights come in the order of the axes (in, out, height,
+width), the last running fastest: the spatial axes of a filter are what its zeros have in common. An entry is
+a filler if its code is 0, or its value +0.0. A table of float16 begins with its exponent, an i8
+(`sqzx.compression.half_tables`). Values are finite and little-endian. A section ends with its last part.
 """
 
 import math
@@ -76,10 +76,7 @@ def write_layer(name: str, layer: Layer, coder: Coder) -> bytes:
     if layer.bias is not None:
         bias_type, bias = _packed(layer.bias)
         bias_type += 1
-    if layer.shared is None:
-        body = _plain(_scanned(layer.kernel), coder)
-    else:
-        body = _shared(layer.shared, coder)
+    body = _shared(layer.shared, coder) if layer.shared else _plain(_scanned(layer.kernel), coder)
     fields = bytes([layer.shared is not None, body.width, body.value_type, bias_type])
     return b"".join([*head, fields, number(body.entries), body.data, bias])
 
@@ -166,8 +163,7 @@ def _read(
     codebook = None
     if is_shared:
         codebook = _codebook(reader, value_type)
-        codes, coded = coded_streams.decode(reader, codebook.size, entries, coder)
-        symbols = codes.astype(np.uint8)
+        symbols, coded = coded_streams.decode(reader, codebook.size, entries, coder)
         value_bits = (codebook.size - 1).bit_length()
         is_filler = symbols == 0
     else:
@@ -208,7 +204,7 @@ def _table(reader: ByteReader, part: str, value_type: int, count: int) -> np.nda
 
 
 def _packed(values: np.ndarray) -> tuple[int, bytes]:
-    """Return the number of the type of a table (n,), float16 where that holds it to the bit, and the table."""
+    """Return the number of a table's type, float16 where that holds it to the bit, and the table."""
     if not half_tables.holds(values):
         return 0, values.astype("<f4").tobytes()
     exponent, halves = half_tables.in_half(values)

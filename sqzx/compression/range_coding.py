@@ -9,10 +9,12 @@ in rising order, as `constriction.stream.model.Categorical(weights, perfect=Fals
 `constriction.stream.queue.RangeEncoder`: 32-bit units, here little-endian. A single symbol takes no bits.
 """
 
+from typing import Any
+
 import constriction
 import numpy as np
 
-from sqzx.compression.huffman import ABSENT
+from sqzx.compression.huffman import ABSENT, symbol_type
 from sqzx.compression.sqz_errors import CodeTableError, StreamError
 
 HIGHEST = 88
@@ -22,6 +24,9 @@ _ROOTS = np.array([2**24, 14_107_900, 11_863_283, 9_975_792])
 """floor(2^(24 - q / 4)) for q = 0 to 3; whole numbers, so that every machine has the same."""
 
 _UNIT = 4
+_AT_A_TIME = 1 << 18
+"""Symbols, for the memory's sake."""
+_stream: Any = constriction.stream  # ty: ignore[missing-attribute]  # compiled, without stubs
 
 
 def costs_of(counts: np.ndarray) -> np.ndarray:
@@ -47,15 +52,16 @@ def encode(symbols: np.ndarray, costs: np.ndarray) -> bytes:
     present = np.flatnonzero(costs != ABSENT)
     if present.size <= 1:
         return b""
-    encoder = constriction.stream.queue.RangeEncoder()
+    encoder, model = _stream.queue.RangeEncoder(), _model(costs[present])
     ranks = np.zeros(costs.size, np.int32)
     ranks[present] = np.arange(present.size)
-    encoder.encode(ranks[symbols], _model(costs[present]))
+    for first in range(0, symbols.size, _AT_A_TIME):
+        encoder.encode(ranks[symbols[first : first + _AT_A_TIME]], model)
     return encoder.get_compressed().astype("<u4").tobytes()
 
 
 def decode(data: bytes, costs: np.ndarray, count: int) -> np.ndarray:
-    """Return the `count` symbols, int32, that `data` holds.
+    """Return the `count` symbols that `data` holds, in the smallest type.
 
     A range decoder makes symbols of any bytes, so they are encoded again: `StreamError` unless that gives
     `data`, and with it the one spelling that these symbols have.
@@ -64,20 +70,24 @@ def decode(data: bytes, costs: np.ndarray, count: int) -> np.ndarray:
     if present.size <= 1 or count == 0:
         if data:
             raise StreamError(f"length: {len(data):,} bytes for symbols that take none")
-        return np.full(count, present[0] if count else 0, np.int32)
+        return np.full(count, present[0] if count else 0, symbol_type(costs.size))
     if len(data) % _UNIT:
         raise StreamError(f"length: {len(data):,} bytes are no whole units of {_UNIT}")
-    decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
+    decoder = _stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
+    model, symbols = _model(costs[present]), np.empty(count, symbol_type(costs.size))
     try:
-        ranks = decoder.decode(_model(costs[present]), count)
+        for first in range(0, count, _AT_A_TIME):
+            part = symbols[first : first + _AT_A_TIME]
+            part[:] = present[decoder.decode(model, part.size)]
     except AssertionError:
         raise StreamError("range coder: bytes that no symbols have") from None
-    symbols = present.astype(np.int32)[ranks]
     if encode(symbols, costs) != data:
-        raise StreamError("range coder: the bytes go on after the last symbol, or are not those of an encoder")
+        raise StreamError(
+            "range coder: the bytes go on after the last symbol, or are not those of an encoder"
+        )
     return symbols
 
 
-def _model(costs: np.ndarray) -> constriction.stream.model.Categorical:
+def _model(costs: np.ndarray) -> Any:
     weights = _ROOTS[costs % 4] >> (costs // 4)
-    return constriction.stream.model.Categorical(weights.astype(np.float64), perfect=False)
+    return _stream.model.Categorical(weights.astype(np.float64), perfect=False)

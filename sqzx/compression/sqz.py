@@ -24,6 +24,7 @@ Section 0 is JSON in UTF-8 (no NaN, no key but these):
 
     model, preprocessing, class_names, source, data
                  what `sqzx.model` says of a network, key by key
+    ranks        the rank of each layer that is two, "first" and "second" (`sqzx.compression.svd`), by name
     densities    by layer, the density in (0, 1] that pruning was asked for; layers without it are left out
     history      what was done, in order: tables with at least "stage"
 
@@ -35,13 +36,14 @@ A writer must not, and a reader must refuse to,
 
 - leave a gap between parts, or go on after the last;
 - have more than 2^29 bytes;
-- use a network of more than 2^26 parameters, or of more than 2^23 and 256 for each byte of the file;
+- use a network of more than 2^26 parameters, or of more than 2^23 and 64 for each byte of the file;
 - use metadata of more than 2^22 bytes;
 - use a code that is not complete or has words that nothing uses, padding bits other than 0, a relative index
   that leaves its kernel, or a value that is not finite.
 
-Reading takes the memory of the file and of the network, and a few MB. What is wrong with a file is told by an
-error of `sqzx.compression.sqz_errors`, each an `InputError` that names the check.
+Reading takes the memory of the file, about 6 bytes for each weight of the network, and a few MB. What is
+wrong with a file is told by an error of `sqzx.compression.sqz_errors`, each an `InputError` that names the
+check.
 """
 
 import hashlib
@@ -81,8 +83,8 @@ LARGEST_FILE = 2**29
 """Bytes; the largest network as plain float32 takes half of it."""
 MOST_PARAMETERS = 2**26
 MOST_PARAMETERS_OF_A_SMALL_FILE = 2**23
-MOST_PARAMETERS_A_BYTE = 256
-"""Zeros cost nothing, so a file could ask for any memory. A pruned network has 2 to 50 weights a byte."""
+MOST_PARAMETERS_A_BYTE = 64
+"""Zeros cost nothing, so a file could ask for any memory. Compressed networks have 2 to 30 weights a byte."""
 
 _HEAD = struct.Struct("<8sHHIQ")
 _CRC = struct.Struct("<I")
@@ -190,7 +192,8 @@ def _same(a: Compressed, b: Compressed) -> bool:
 def _told(compressed: Compressed) -> bytes:
     """Return everything of a network but its weights, as section 0 has it."""
     told = description(compressed.model) | {
-        "densities": dict(compressed.densities),
+        "ranks": dict(sorted(compressed.model.ranks.items())),
+        "densities": dict(sorted(compressed.densities.items())),
         "history": [dict(stage) for stage in compressed.history],
     }
     return json.dumps(told, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
@@ -308,13 +311,15 @@ def _metadata(section: bytes, size: int) -> tuple[Compressed, dict[str, LayerSha
         raise LengthError(f"metadata: {len(section):,} bytes, of at most {LARGEST_METADATA:,}")
     try:
         told = json.loads(section.decode(), parse_constant=_no_constant)
-        densities, history = told.pop("densities"), told.pop("history")
-        model = read_description(told, "metadata")
+        ranks, densities, history = (told.pop(key) for key in ("ranks", "densities", "history"))
+        if not isinstance(ranks, dict) or not all(type(rank) is int for rank in ranks.values()):
+            raise ValueError("ranks: needs whole numbers by layer")
+        model = replace(read_description(told, "metadata"), ranks=ranks)
+        shapes = layer_shapes(model)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MetadataError(f"metadata: not readable ({' '.join(str(error).split())[:200]})") from None
     except InputError as error:
         raise MetadataError(str(error)) from None
-    shapes = layer_shapes(model)
     _check_parameters(shapes, size)
     if not _are_densities(densities, shapes):
         raise MetadataError("metadata: densities: needs numbers in (0, 1] by layer")

@@ -15,9 +15,7 @@ both = pytest.mark.parametrize("coder", CODERS)
 
 
 def encoded(symbols, alphabet, coder):
-    return coded_streams.encode(
-        symbols, alphabet, coded_streams.best_code(symbols, alphabet, coder), coder
-    )
+    return coded_streams.encode(symbols, alphabet, coded_streams.best_code(symbols, alphabet, coder), coder)
 
 
 def decoded(data, alphabet, count, coder):
@@ -147,7 +145,7 @@ class TestRefusals:
     def test_an_incomplete_code_is_never_decoded(self, coder):
         table = coded_streams._written_table(np.array([1, 3], np.int8))
         if coder == "huffman":
-            with pytest.raises(CodeTableError, match="Kraft sum is 0.625"):
+            with pytest.raises(CodeTableError, match=r"Kraft sum is 0\.625"):
                 decoded(stream(1, table, b"\0"), 2, 4, coder)
         else:
             with pytest.raises(SqzError):
@@ -168,11 +166,10 @@ class TestRefusals:
     def test_anything_at_all(self, coder, data, count, alphabet):
         try:
             found, _ = decoded(data, alphabet, count, coder)
-        except SqzError as error:
-            assert str(error).isprintable()
-        else:
-            assert found.size == count
-            assert found.max(initial=0) < alphabet
+        except SqzError:
+            return
+        assert found.size == count
+        assert found.max(initial=0) < alphabet
 
     @both
     @settings(max_examples=150)

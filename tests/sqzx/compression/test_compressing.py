@@ -9,7 +9,6 @@ from sqzx.compression import compressing, sqz
 from sqzx.compression.compressed import Compressed, named_layers, tree_of
 from sqzx.compression.config import CompressConfig, read_assignments
 from sqzx.compression.inspection import inspect, to_json
-from sqzx.compression.weight_sharing import SharedWeights
 from sqzx.errors import InputError
 from sqzx.importing import import_model
 from tests.sqzx.compression.conftest import PUBLISHED
@@ -140,13 +139,6 @@ class TestLossless:
         assert compressing.lossless(exactly).shared["fire3.expand3x3"].codebook.size == 256
 
 
-def test_values_that_no_weight_has_are_left_out():
-    codes = np.uint8([[3, 0], [1, 3]])
-    found = compressing.without_unused(SharedWeights(np.float32([0, 5, 6, 7, 8]), codes))
-    assert found.codebook.tolist() == [0, 5, 7]
-    assert found.codes.tolist() == [[2, 0], [1, 2]]
-
-
 class TestTheKeys:
     def test_as_they_are_typed(self):
         assert read_assignments(()) == CompressConfig(bits=6, coder="huffman", tables="f16")
@@ -210,7 +202,9 @@ class TestInspection:
 
     def test_totals(self, found):
         told, path = found
-        arrays = [a for parts in named_layers(sqz.read_sqz(path).model.parameters).values() for a in parts.values()]
+        arrays = [
+            a for parts in named_layers(sqz.read_sqz(path).model.parameters).values() for a in parts.values()
+        ]
         assert told.parameters == sum(a.size for a in arrays)
         assert told.bytes_fp32 == 4 * told.parameters
         assert told.weights == sum(row.n for row in told.rows)

@@ -9,10 +9,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sqzx.compression import sqz
-from sqzx.compression.compressed import Compressed, layer_shapes, named_layers, tree_of, with_half_tables
+from sqzx.compression import sqz, svd
+from sqzx.compression.compressed import (
+    Compressed,
+    layer_shapes,
+    named_layers,
+    tree_of,
+    with_half_tables,
+    with_shared,
+)
 from sqzx.compression.sqz_errors import ValueRangeError
 from sqzx.compression.weight_sharing import SharedWeights
+from sqzx.counting import parametric_layers
 from sqzx.errors import InputError
 from sqzx.model import read_model
 from tests.sqzx.compression.small_networks import (
@@ -42,9 +50,7 @@ def with_layer(compressed, name, kernel=None, bias=None, codebook=None, codes=No
         layers[name]["kernel"] = shared[name].kernel()
     if bias is not None:
         layers[name]["bias"] = np.asarray(bias, np.float32)
-    return replace(
-        compressed, model=replace(compressed.model, parameters=tree_of(layers)), shared=shared
-    )
+    return replace(compressed, model=replace(compressed.model, parameters=tree_of(layers)), shared=shared)
 
 
 def back(compressed, coder="huffman"):
@@ -102,6 +108,39 @@ class TestThereAndBack:
         measured = found.measured["conv10"]
         assert measured.fillers == measured.entries - 3 > 0
         assert (found.compressed.shared["conv10"].codes == codes).all()
+
+
+class TestLayersThatAreTwo:
+    """SVD makes of a layer L `L.first`, without a bias, and `L.second`."""
+
+    RANKS = {"fire2.expand3x3": 1, "conv2": 1, "fc3": 2}  # noqa: RUF012
+
+    def factored(self, settings):
+        whole = network(settings).model
+        layers = parametric_layers(whole.config, whole.preprocessing.image_shape)
+        ranks = {layer.name: self.RANKS[layer.name] for layer in layers if layer.name in self.RANKS}
+        parameters = svd.factored(whole.parameters, layers, ranks)
+        return Compressed(model=replace(whole, parameters=parameters, ranks=ranks))
+
+    @both
+    @pytest.mark.parametrize("settings", [SQUEEZENET, ALEXNET])
+    def test_come_back(self, coder, settings, tmp_path):
+        compressed = self.factored(settings)
+        found = back(compressed, coder).compressed
+        assert same(found, compressed)
+        assert found.model.ranks == compressed.model.ranks != {}
+        firsts = [name for name in layer_shapes(found.model) if name.endswith(".first")]
+        assert len(firsts) == len(found.model.ranks)
+        assert not any("bias" in named_layers(found.model.parameters)[name] for name in firsts)
+        sqz.write_sqz(tmp_path / "a.sqz", compressed)
+        assert read_model(tmp_path / "a.sqz").ranks == compressed.model.ranks
+
+    def test_may_share_weights(self):
+        compressed = self.factored(SQUEEZENET)
+        codes = codes_of((3, 3, 2, 1), 3, 2)
+        shared = SharedWeights(np.float32([0, 1, -1, 2]), codes)
+        compressed = with_shared(compressed, {"fire2.expand3x3.first": shared})
+        assert same(back(compressed).compressed, compressed)
 
 
 class TestLayersOfFewValues:
@@ -310,6 +349,7 @@ def by_hand():
         "class_names": [],
         "source": "by hand",
         "data": None,
+        "ranks": {},
         "densities": {"fire2.expand3x3": 0.2},
         "history": [],
     }  # fmt: skip

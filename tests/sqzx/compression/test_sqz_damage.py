@@ -220,6 +220,13 @@ class TestMetadata:
             {"densities": {"conv1": True}},
             {"densities": {"conv1": 10**400}},
             {"densities": {"conv1": float("nan")}},
+            {"ranks": None},
+            {"ranks": {"conv11": 1}},
+            {"ranks": {"conv10": 0}},
+            {"ranks": {"conv10": 3}},
+            {"ranks": {"fire2.squeeze": True}},
+            {"ranks": {"fire2.squeeze": 1.0}},
+            {"ranks": {"fire2.expand3x3": 10**30}},
             {"history": None},
             {"history": {}},
             {"history": [5]},
@@ -241,7 +248,13 @@ class TestMetadata:
 
     @pytest.mark.parametrize(
         "change",
-        [{"base_e": 8}, {"num_fires": 3}, {"num_fires": 100, "incr_e": 0}, {"num_classes": 4}, {"stem_kernel": 1}],
+        [
+            {"base_e": 8},
+            {"num_fires": 3},
+            {"num_fires": 100, "incr_e": 0},
+            {"num_classes": 4},
+            {"stem_kernel": 1},
+        ],
         ids=str,
     )
     def test_another_network(self, change):
@@ -253,6 +266,9 @@ class TestMetadata:
     )
     def test_no_network(self, change):
         refusal(saying(self.DATA, model=told(self.DATA)["model"] | change), MetadataError)
+
+    def test_ranks_that_its_layers_do_not_have(self):
+        refusal(saying(self.DATA, ranks={"fire2.expand3x3": 1}), LayerError)
 
     def test_a_network_of_gigabytes(self):
         for change in ({"base_e": 4000}, {"num_classes": 1_000_000, "base_e": 100}, {"stem_features": 10**9}):
@@ -354,7 +370,9 @@ class TestALayer:
             else:
                 assert "padding bits" in refusal(self.layer(section), StreamError)
 
-    @pytest.mark.parametrize(("coded", "told"), [(b"\x55", "do not fit"), (b"\x55\xc0\0", "take 2 bytes, found 3")])
+    @pytest.mark.parametrize(
+        ("coded", "told"), [(b"\x55", "do not fit"), (b"\x55\xc0\0", "take 2 bytes, found 3")]
+    )
     def test_codewords_of_another_length(self, coded, told):
         line = refusal(self.layer(self.shared([1], self.stream((1, 1), coded))), StreamError)
         assert told in line or "before they should" in line
