@@ -24,8 +24,8 @@ def in_half(values: np.ndarray) -> tuple[int, np.ndarray]:
 
 
 def from_half(exponent: int, halves: np.ndarray) -> np.ndarray:
-    """Return the table, float32 (n,), of its exponent and its float16 values."""
-    with np.errstate(over="ignore"):
+    """Return the table, float32 (n,), of its exponent and its float16 values, finite or not."""
+    with np.errstate(over="ignore", invalid="ignore"):
         return np.ldexp(halves.astype(np.float64), exponent).astype(np.float32)
 
 

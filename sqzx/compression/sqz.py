@@ -46,11 +46,8 @@ wrong with a file is told by an error of `sqzx.compression.sqz_errors`, each an 
 check.
 """
 
-import hashlib
 import json
 import math
-import struct
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -63,33 +60,22 @@ from sqzx.compression.coded_streams import Coder
 from sqzx.compression.compressed import Compressed, LayerShape, Stage, layer_shapes, named_layers, tree_of
 from sqzx.compression.layer_sections import Layer, Measured
 from sqzx.compression.sqz_errors import (
-    ChecksumError,
-    FormatError,
     LayerError,
     LengthError,
     MetadataError,
     SqzError,
     ValueRangeError,
 )
+from sqzx.compression.sqz_frame import CRC, HEAD, MAGIC, check_head, framed, unframed
 from sqzx.errors import InputError
 from sqzx.files import write_whole
 from sqzx.model import description, read_description
 
-MAGIC = b"\x89SQZ\r\n\x1a\n"
-VERSION = 1
-
 LARGEST_METADATA = 2**22
-LARGEST_FILE = 2**29
-"""Bytes; the largest network as plain float32 takes half of it."""
 MOST_PARAMETERS = 2**26
 MOST_PARAMETERS_OF_A_SMALL_FILE = 2**23
 MOST_PARAMETERS_A_BYTE = 64
 """Zeros cost nothing, so a file could ask for any memory. Compressed networks have 2 to 30 weights a byte."""
-
-_HEAD = struct.Struct("<8sHHIQ")
-_CRC = struct.Struct("<I")
-_SHA_BYTES = 32
-_CODERS: tuple[Coder, Coder] = ("huffman", "range")
 
 
 class Opened(NamedTuple):
@@ -126,7 +112,7 @@ def encode(compressed: Compressed, *, coder: Coder = "huffman") -> bytes:
     sections = [_told(compressed)]
     for name, layer in layers.items():
         sections.append(layer_sections.write_layer(name, layer, coder))
-    return _framed(sections, coder)
+    return framed(sections, coder)
 
 
 def decode(data: bytes, where: str) -> Compressed:
@@ -166,8 +152,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
-            head = file.read(_HEAD.size)
-            _checked_head(head, size)
+            head = file.read(HEAD.size)
+            check_head(head, size)
             return head + file.read(size)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
@@ -228,46 +214,8 @@ def _checked(name: str, arrays: Mapping[str, np.ndarray], shared: Any, shape: La
     return Layer(kernel, None if bias is None else np.asarray(bias, np.float32), shared)
 
 
-def _framed(sections: list[bytes], coder: Coder) -> bytes:
-    lengths = struct.pack(f"<{len(sections)}I", *map(len, sections))
-    size = _HEAD.size + len(lengths) + _CRC.size + sum(len(s) + _CRC.size for s in sections) + _SHA_BYTES
-    head = _HEAD.pack(MAGIC, VERSION, _CODERS.index(coder), len(sections), size) + lengths
-    parts = [head, _CRC.pack(zlib.crc32(head))]
-    for number, section in enumerate(sections):
-        parts += [section, _CRC.pack(_section_crc(number, section))]
-    whole = b"".join(parts)
-    return whole + hashlib.sha256(whole).digest()
-
-
-def _section_crc(number: int, section: bytes) -> int:
-    return zlib.crc32(section, zlib.crc32(_CRC.pack(number)))
-
-
-def _checked_head(head: bytes, size: int) -> tuple[Coder, int]:
-    """Return the coder and the number of sections that the first bytes of a file of `size` bytes tell."""
-    if not head.startswith(MAGIC[: max(1, len(head))]):
-        raise FormatError("magic: no .sqz file")
-    if len(head) < _HEAD.size:
-        raise LengthError(f"length: {size} bytes are less than a header; cut short")
-    _, version, flags, sections, told = _HEAD.unpack(head)
-    if version != VERSION:
-        raise FormatError(f"version: needs {VERSION}, found {version}; another release of sqzx may read it")
-    if flags >= len(_CODERS):
-        raise FormatError(f"required flags: {flags:#06x} has bits that this release does not know")
-    if size > LARGEST_FILE:
-        raise LengthError(f"length: {size:,} bytes, of at most {LARGEST_FILE:,}")
-    if told != size:
-        fault = "cut short" if size < told else "something was appended"
-        raise LengthError(f"length: the header tells of {told:,} bytes, the file has {size:,}; {fault}")
-    least = _HEAD.size + _CRC.size + 2 * _CRC.size * sections + _SHA_BYTES
-    if sections < 1 or least > size:
-        raise LengthError(f"sections: {sections:,} of them need at least {least:,} bytes, found {size:,}")
-    return _CODERS[flags], sections
-
-
 def _opened(data: bytes) -> Opened:
-    coder, count = _checked_head(data[: _HEAD.size], len(data))
-    sections = _sections(data, count)
+    coder, sections = unframed(data)
     told, shapes = _metadata(sections[0], len(data))
     if len(sections) - 1 != len(shapes):
         raise LayerError(f"layers: the network has {len(shapes)}, the file {len(sections) - 1}")
@@ -278,31 +226,9 @@ def _opened(data: bytes) -> Opened:
         if layer.shared is not None:
             shared[name] = layer.shared
     model = replace(told.model, parameters=tree_of(layers))
-    sizes = tuple(len(section) + _CRC.size for section in sections)
+    sizes = tuple(len(section) + CRC.size for section in sections)
     compressed = replace(told, model=model, shared=shared)
     return Opened(compressed, coder, measured, sizes, len(data) - sum(sizes))
-
-
-def _sections(data: bytes, count: int) -> list[bytes]:
-    """Return the sections of a file, after all its checksums."""
-    end = _HEAD.size + 4 * count
-    lengths = struct.unpack_from(f"<{count}I", data, _HEAD.size)
-    if zlib.crc32(data[:end]) != _CRC.unpack_from(data, end)[0]:
-        raise ChecksumError("CRC-32 of the header: damaged")
-    end += _CRC.size
-    whole = end + sum(lengths) + _CRC.size * count + _SHA_BYTES
-    if whole != len(data):
-        raise LengthError(f"sections: end, with the SHA-256, at byte {whole:,}, the file at {len(data):,}")
-    sections = []
-    for number, length in enumerate(lengths):
-        section = data[end : end + length]
-        if _section_crc(number, section) != _CRC.unpack_from(data, end + length)[0]:
-            raise ChecksumError(f"CRC-32 of section {number}: damaged, or in another's place")
-        sections.append(section)
-        end += length + _CRC.size
-    if hashlib.sha256(memoryview(data)[:end]).digest() != data[end:]:
-        raise ChecksumError("SHA-256 of the file: damaged")
-    return sections
 
 
 def _metadata(section: bytes, size: int) -> tuple[Compressed, dict[str, LayerShape]]:

@@ -356,6 +356,12 @@ class TestALayer:
         plain = self.HEAD + b"\0\0\x01\x01\x0c" + b"\x7f" + np.full(12, 60_000, "<f2").tobytes() + self.BIAS
         assert "values: holds NaN or infinity" in refusal(self.layer(plain), ValueRangeError)
 
+    @pytest.mark.parametrize("bits", [0x7C00, 0xFC00, 0x7C01, 0x7E00])
+    def test_float16_that_is_not_finite(self, bits):
+        values = struct.pack("<12H", *[bits] * 12)
+        plain = self.HEAD + b"\0\0\x01\x01\x0c" + b"\xf1" + values + self.BIAS
+        assert "values: holds NaN or infinity" in refusal(self.layer(plain), ValueRangeError)
+
     @pytest.mark.parametrize("lengths", [(1, 2, 3, -1), (1, 1, 1, -1), (0, 0, -1, -1), (1, 1, 15, 15)])
     def test_an_incomplete_or_ambiguous_code(self, lengths):
         wrong = self.shared([1, 2, 3], self.stream(lengths, bytes(2)))
