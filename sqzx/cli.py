@@ -20,7 +20,10 @@ from sqzx.errors import InputError, SqzxError
 
 Out = Annotated[Path, Parameter(name="--out", help="The folder to write into.")]
 ModelPath = Annotated[
-    Path, Parameter(name="MODEL", help="A trial's folder, that of an imported model, or a model's file.")
+    Path,
+    Parameter(
+        name="MODEL", help="A trial's folder, that of an imported model, or a file: .sqz, .safetensors."
+    ),
 ]
 InputSize = Annotated[str | None, Parameter(help="HEIGHTxWIDTH of the images, as in 227x227.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for a program to read.")]
@@ -342,6 +345,56 @@ def export(
     if found.ranks:
         print(f"{', '.join(found.ranks)}: two layers each there, one here, their kernels multiplied out")
     print(f"images: {found.preprocessing.told()}, as (images, channels, height, width) there")
+
+
+@app.command
+def compress(
+    model: ModelPath,
+    *,
+    out: Annotated[Path, Parameter(name="--out", help="The file, F.sqz.")],
+    set_: Set = (),
+    lossless: Annotated[
+        bool,
+        Parameter(negative="", help="Keep every weight to the bit (at most 255 values a layer, and 0)."),
+    ] = False,
+) -> None:
+    """Share the weights of each layer, code them and write a .sqz file. Zeros stay zeros; no data is needed.
+
+    Keys are compress.bits (1 to 8), compress.coder (huffman or range) and compress.tables (f16 or f32).
+    """
+    from sqzx.compression.config import read_assignments
+    from sqzx.model import read_model
+
+    config = read_assignments(set_, lossless=lossless)
+    if out.is_dir():
+        raise InputError(f"--out {out}: is a folder; name a file")
+    if out.suffix != ".sqz":
+        raise InputError(f"--out {out}: needs a name that ends in .sqz")
+    found = read_model(model)
+    from sqzx.compression import compressing, sqz
+
+    try:
+        made = compressing.lossless(found) if lossless else compressing.compress(found, config)
+        size = sqz.write_sqz(out, made, coder=config.coder)
+    except InputError as error:
+        raise type(error)(f"{model}: {error}") from None
+    error = compressing.squared_error(found, made.model)
+    print(f"{out}: {size:,} bytes, read back and compared; relative squared error {error:.2e}")
+    print("accuracy was not measured; sqzx evaluate does, on a data set")
+
+
+@app.command
+def inspect(
+    file: Annotated[Path, Parameter(name="F.sqz", help="A .sqz file.")], *, json_: AsJson = False
+) -> None:
+    """Print where the bytes of a .sqz file go, a row a layer, and how it compares."""
+    from sqzx.compression.inspection import inspect, print_inspection, to_json
+
+    found = inspect(file)
+    if json_:
+        _print_json(to_json(found))
+    else:
+        print_inspection(found)
 
 
 # --- data ------------------------------------------------------------------------------------------------

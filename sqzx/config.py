@@ -147,11 +147,11 @@ KEYS: dict[str, Key] = {
 """Every key that a user may set, by its full name."""
 
 
-def read_setting(name: str, value: Any, where: str) -> Any:
-    """Return the value of one key as its type; an unknown key or a wrong value is an `InputError`."""
-    if name not in KEYS:
-        raise unknown_key(name, KEYS, where)
-    return KEYS[name].read(value, where)
+def read_setting(name: str, value: Any, where: str, keys: Mapping[str, Key] = KEYS) -> Any:
+    """Return the value of one of `keys` as its type; an unknown key or a wrong value is an `InputError`."""
+    if name not in keys:
+        raise unknown_key(name, keys, where)
+    return keys[name].read(value, where)
 
 
 def read_tree(tree: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -209,8 +209,8 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
         raise InputError(f"{where}: not readable as TOML ({error})") from None
 
 
-def parse_assignment(text: str, where: str = "--set") -> tuple[str, Any]:
-    """Read "model.squeeze_ratio=0.5": the value is TOML, and a bare word is a text."""
+def parse_assignment(text: str, where: str = "--set", keys: Mapping[str, Key] = KEYS) -> tuple[str, Any]:
+    """Read "model.squeeze_ratio=0.5", one of `keys`: the value is TOML, and a bare word is a text."""
     name, equals, value = text.partition("=")
     if not equals or "\n" in text:
         raise InputError(f"{where} {text}: needs KEY=VALUE, as in model.squeeze_ratio=0.5")
@@ -218,7 +218,7 @@ def parse_assignment(text: str, where: str = "--set") -> tuple[str, Any]:
         parsed = tomllib.loads(f"value = {value.strip()}")["value"]
     except ValueError:
         parsed = value.strip()
-    return name.strip(), read_setting(name.strip(), parsed, where)
+    return name.strip(), read_setting(name.strip(), parsed, where, keys)
 
 
 def resolve(

@@ -13,6 +13,7 @@ import numpy as np
 
 from sqzx import layouts, preprocessing
 from sqzx.architectures import AlexNetConfig, ModelConfig
+from sqzx.compression.sqz import is_sqz
 from sqzx.config import resolve, resolve_model
 from sqzx.counting import Shape
 from sqzx.errors import ArchitectureError, InputError, printable
@@ -100,7 +101,7 @@ def import_model(
             raise InputError(f"{key}: has no effect on what a file holds; model. keys have, and data.name")
     if num_classes and settings.get("model.num_classes", num_classes) != num_classes:
         raise InputError(f"--num-classes {num_classes}: model.num_classes is {settings['model.num_classes']}")
-    source = None if path.is_dir() else open_tensors(path)
+    source = None if path.is_dir() or is_sqz(path) else open_tensors(path)
     if source is None or METADATA in source.metadata:
         if settings or image_size or prepared:
             raise InputError(

@@ -29,7 +29,7 @@ from sqzx import layouts
 from sqzx.architectures import ModelConfig
 from sqzx.compression import svd
 from sqzx.config import check_version, read_tree, resolve_model
-from sqzx.counting import Shape, parametric_layers
+from sqzx.counting import Shape, count, parametric_layers
 from sqzx.errors import InputError, printable
 from sqzx.files import write_whole
 from sqzx.preprocessing import Preprocessing
@@ -76,14 +76,7 @@ def write_model(path: Path, model: Model) -> None:
     model = model.whole()
     slots = layouts.slots(model.config, model.preprocessing.image_shape, "torchvision")
     tensors = layouts.tensors(model.parameters, slots)
-    told = {
-        "version": VERSION,
-        "model": asdict(model.config),
-        "preprocessing": asdict(model.preprocessing),
-        "class_names": model.class_names,
-        "source": model.source,
-        "data": model.data,
-    }
+    told = {"version": VERSION} | description(model)
     told["sha256"] = _seal(told, tensors)
     # One entry: the library writes several in any order.
     text = json.dumps(told, ensure_ascii=False, allow_nan=False)
@@ -91,7 +84,7 @@ def write_model(path: Path, model: Model) -> None:
 
 
 def read_model(path: Path) -> Model:
-    """Read a finished trial's folder, the folder of an imported model, or the file in either.
+    """Read a finished trial's folder, the folder of an imported model, the file in either, or a `.sqz`.
 
     Anything else is an `InputError`, as is a file in which a byte has changed.
     """
@@ -100,6 +93,10 @@ def read_model(path: Path) -> Model:
         file = TrialFolder(path).model_file
         if reason := _why_no_model(TrialFolder(path)):
             raise InputError(f"{path}: {reason}")
+    from sqzx.compression import sqz  # which builds on this module
+
+    if sqz.is_sqz(file):
+        return sqz.read_sqz(file).model
     shapes, told = open_safetensors(file)
     if METADATA not in told:
         raise InputError(f"{file}: says nothing of its network; `sqzx import` makes a model of it")
@@ -113,33 +110,56 @@ def _read(file: Path, shapes: Mapping[str, tuple[int, ...]], text: str) -> Model
             raise ValueError("no table")
         sealed = {key: value for key, value in told.items() if key != "sha256"}
         version, said = told.pop("version"), told.pop("sha256")
-        config_tree, preprocessing_tree = told.pop("model"), told.pop("preprocessing")
-        class_names, source, data = (told.pop(key) for key in ("class_names", "source", "data"))
     except (ValueError, KeyError, RecursionError) as error:
         raise InputError(f"{file}: damaged: its metadata is not readable ({error})") from None
     check_version(version, VERSION, str(file))
-    settings = read_tree({"model": config_tree}, str(file))
-    config = resolve_model(settings, str(file))
-    if settings.keys() != {f"model.{key}" for key in asdict(config)}:
-        raise InputError(f"{file}: damaged: it doesn't say each key of its network")
-    try:
-        preprocessing = from_tree(Preprocessing, preprocessing_tree, "preprocessing")
-        slots = layouts.slots(config, preprocessing.image_shape, "torchvision")
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from None
-    texts = (source, *class_names) if isinstance(class_names, list) else (None,)
-    if told or not all(map(_is_text, texts)) or not (data is None or _is_text(data)):
-        raise InputError(f"{file}: damaged: its metadata has other keys or values than expected")
-    if len(class_names) not in (0, config.num_classes):
-        raise InputError(f"{file}: {len(class_names)} class names for {config.num_classes} classes")
+    described = read_description(told, str(file))
+    slots = layouts.slots(described.config, described.preprocessing.image_shape, "torchvision")
     if {name: slot.shape for name, slot in slots.items()} != shapes:
         raise InputError(f"{file}: damaged: its tensors are not those of its network")
     tensors = load_safetensors(file, list(slots))
     if _seal(sealed, tensors) != said:
         raise InputError(f"{file}: damaged: it is not as it was written")
+    return replace(described, parameters=layouts.parameters(tensors, slots))
+
+
+def description(model: Model) -> dict[str, Any]:
+    """Return everything of a model but its parameters, as JSON has it."""
+    return {
+        "model": asdict(model.config),
+        "preprocessing": asdict(model.preprocessing),
+        "class_names": model.class_names,
+        "source": model.source,
+        "data": model.data,
+    }
+
+
+def read_description(told: Mapping[str, Any], where: str) -> Model:
+    """Return the model that a `description` tells of, without parameters, which are still to be put in.
+
+    `InputError` unless it has just the keys of one, and describes a network that its images fit.
+    """
+    needed = ("model", "preprocessing", "class_names", "source", "data")
+    if missing := [key for key in needed if key not in told]:
+        raise InputError(f"{where}: damaged: its metadata is not readable ({missing[0]!r})")
+    settings = read_tree({"model": told["model"]}, where)
+    config = resolve_model(settings, where)
+    if settings.keys() != {f"model.{key}" for key in asdict(config)}:
+        raise InputError(f"{where}: damaged: it doesn't say each key of its network")
+    try:
+        preprocessing = from_tree(Preprocessing, told["preprocessing"], "preprocessing")
+        count(config, preprocessing.image_shape)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    class_names, source, data = told["class_names"], told["source"], told["data"]
+    texts = (source, *class_names) if isinstance(class_names, list) else (None,)
+    if len(told) > len(needed) or not all(map(_is_text, texts)) or not (data is None or _is_text(data)):
+        raise InputError(f"{where}: damaged: its metadata has other keys or values than expected")
+    if len(class_names) not in (0, config.num_classes):
+        raise InputError(f"{where}: {len(class_names)} class names for {config.num_classes} classes")
     return Model(
         config=config,
-        parameters=layouts.parameters(tensors, slots),
+        parameters={},
         preprocessing=preprocessing,
         class_names=tuple(class_names),
         source=source,

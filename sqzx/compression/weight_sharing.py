@@ -49,12 +49,18 @@ class Values(NamedTuple):
     counts: np.ndarray
 
 
-def share(kernel: np.ndarray, bits: int, *, start: Start = "linear", seed: int = 0) -> SharedWeights:
+def share(
+    kernel: np.ndarray, bits: int, *, start: Start = "linear", seed: int = 0, refill: bool = True
+) -> SharedWeights:
     """Return a kernel with at most 2**bits - 1 values beside 0, those of a k-means of its nonzero weights.
 
     Zeros stay zeros, and nothing else becomes one. Where the kernel has no more distinct values than that,
     it stays as it is, to the bit, with a code for each of them. `seed` is that of "forgy". Every code occurs
     in the kernel (but for code 0 where nothing is pruned), and the values rise from code 1 on.
+
+    A cluster that no weight is nearest to takes half of the one with the largest error. Without `refill` it
+    is left out instead, even where that merges distinct values: of means that are spaced evenly an entropy
+    coder makes the smallest file (the published network at 8 bits: 459 kB instead of 523).
 
     Raises `InputError` for bits outside 1 to 8, another start, and weights that are not finite.
     """
@@ -67,7 +73,7 @@ def share(kernel: np.ndarray, bits: int, *, start: Start = "linear", seed: int =
     if not np.isfinite(weights).all():
         raise InputError("weights that are not finite can't be shared")
     values = Values(*np.unique(weights, return_counts=True))
-    firsts = _clustered(values, min(2**bits - 1, len(values.distinct)), start, seed)
+    firsts = _clustered(values, min(2**bits - 1, len(values.distinct)), start, seed, refill)
     codebook = np.concatenate([np.zeros(1, np.float32), _means(values, firsts)])
     codes = np.zeros(kernel.shape, np.uint8)
     codes[kernel != 0] = 1 + np.searchsorted(values.distinct[firsts[1:]], weights, side="right")
@@ -85,24 +91,25 @@ def error(kernel: np.ndarray, shared: SharedWeights) -> float:
     return squared_error(kernel, shared) / energy if energy else 0.0
 
 
-def _clustered(values: Values, clusters: int, start: Start, seed: int) -> np.ndarray:
-    """Return where in the distinct values each cluster begins, (clusters,); none is empty."""
+def _clustered(values: Values, clusters: int, start: Start, seed: int, refill: bool) -> np.ndarray:
+    """Return where in the distinct values each cluster begins, (clusters,) or fewer; none is empty."""
     distinct = values.distinct.astype(np.float64)
-    if clusters == len(distinct):
+    if clusters == len(distinct) and refill:
         return np.arange(clusters)
     if start == "optimal":
         firsts = optimal_clusters.firsts(distinct, values.counts, clusters)
     else:
         firsts = _starting(values, clusters, start, seed)
     sums = _Sums.of(distinct, values.counts)
+    wanted = clusters if refill else 0
     for _ in range(ITERATIONS):
-        firsts = _filled(firsts, clusters, distinct, sums)
+        firsts = _filled(firsts, wanted, distinct, sums)
         means = sums.means(firsts)
         moved = np.concatenate([[0], np.searchsorted(distinct, (means[1:] + means[:-1]) / 2)])
         if np.array_equal(moved, firsts):
             break
         firsts = moved
-    return _filled(firsts, clusters, distinct, sums)
+    return _filled(firsts, wanted, distinct, sums)
 
 
 def _starting(values: Values, clusters: int, start: Start, seed: int) -> np.ndarray:
@@ -151,7 +158,7 @@ class _Sums(NamedTuple):
 
 
 def _filled(firsts: np.ndarray, clusters: int, distinct: np.ndarray, sums: _Sums) -> np.ndarray:
-    """Give each empty cluster half of the one with the largest error, cut at its mean."""
+    """Leave empty clusters out; cut the one with the largest error at its mean until there are enough."""
     firsts = np.unique(firsts[firsts < len(distinct)])
     while len(firsts) < clusters:
         ends = np.append(firsts[1:], len(distinct))

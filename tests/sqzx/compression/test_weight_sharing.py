@@ -154,6 +154,14 @@ class TestStarts:
         assert squared_error(kernel, shared) <= 1.5 * squared_error(kernel, share(kernel, 5, start="optimal"))
 
 
+def test_without_refill_a_cluster_of_no_weight_is_left_out():
+    kernel = np.float32([1, 1.25, 10, 10.5, 100])  # linear means: 1, 25.75, 50.5, 75.25, 100
+    assert share(kernel, 3).codebook.tolist() == [0, *kernel.tolist()]
+    found = share(kernel, 3, refill=False)
+    assert found.codebook.tolist() == [0, 5.6875, 100]
+    assert found.codes.tolist() == [1, 1, 1, 1, 2]
+
+
 def test_weights_that_cancel_out_do_not_become_zero():
     shared = share(np.array([-3, -1, 0, 1, 3], np.float32), 1)
     assert shared.codebook.tolist() == [0, -1]
