@@ -1,12 +1,13 @@
 """A whole study against what people would pick instead: `sqzx sweep run`, and Optuna with PyTorch.
 
-    python -m benchmarks.study [--data fashion_mnist] [--rounds 3] [--json]
+    python -m benchmarks.study [--data fashion_mnist] [--seeds 3] [--rounds 3] [--tuned] [--json]
 
-The paper's two sweeps of `squeezenet_small`, 13 configurations of one seed, on two cores, from an empty
-folder to the last test accuracy: starting, compiling, training, validating each epoch and testing all
+The paper's two sweeps of `squeezenet_small`, 13 configurations of some seeds each, on two cores, from an
+empty folder to the last test accuracy: starting, compiling, training, validating each epoch and testing all
 count. `benchmarks/optuna_torch.py` trains the same networks on the same images by the same recipe, with the
 allocator settings that `sqzx` gives its workers. It writes accuracies alone, where `sqzx` also keeps each
-step's loss, checkpoints, predictions and the trained networks.
+step's loss, checkpoints, predictions and the trained networks. Ours runs with `--stack auto`; theirs is a
+straightforward script, or with `--tuned` one that knows what is fast.
 
 The two take turns, `--rounds` times, and figures are medians (accuracies: means) of the rounds; what each
 imports is read from the disk once before. On a busy machine the seconds on cores, told for each round, are
@@ -26,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -47,7 +48,7 @@ DATA = {
 STUDY = """\
 schema = 1
 name = "The paper's sweeps, timed"
-seeds = 1
+seeds = {seeds}
 
 [config]
 model.preset = "squeezenet_small"
@@ -81,11 +82,14 @@ class Run(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description="A whole study: sqzx against Optuna with PyTorch.")
     parser.add_argument("--data", choices=DATA, default="digits")
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--tuned", action="store_true", help="Race the faster PyTorch script.")
     parser.add_argument("--json", action="store_true", help="Print JSON alone.")
     arguments = parser.parse_args()
-    if arguments.rounds < 1:
-        parser.error(f"--rounds {arguments.rounds}: needs at least 1")
+    for name in ("seeds", "rounds"):
+        if (given := getattr(arguments, name)) < 1:
+            parser.error(f"--{name} {given}: needs at least 1")
     if missing := [name for name in ("torch", "optuna") if importlib.util.find_spec(name) is None]:
         parser.error(f"needs {' and '.join(missing)}: pip install -e '.[bench]'")
     try:
@@ -105,29 +109,29 @@ def main() -> None:
     say(machine())
     ours, theirs = [], []
     for number in range(1, arguments.rounds + 1):
-        ours.append(measured(run_sqzx, arguments.data))
-        theirs.append(measured(run_optuna_torch, arguments.data))
+        ours.append(measured(run_sqzx, arguments))
+        theirs.append(measured(run_optuna_torch, arguments))
         (a, cores_a, _), (b, cores_b, _) = ours[-1], theirs[-1]
         say(f"round {number}: {a:.1f} s and {b:.1f} s; on cores {cores_a:.1f} s and {cores_b:.1f} s")
-    row = compared(arguments.data, ours, theirs)
+    row = compared(arguments, ours, theirs)
     if arguments.json:
         print(json.dumps(row, indent=2))
         return
     say(
         f"{row['case']}: sqzx {row['seconds_sqzx']} s, Optuna and PyTorch {row['seconds_optuna_torch']} s: "
-        f"{row['ratio']} times faster (goal: {GOAL:g})"
+        f"{row['ratio']} times faster" + ("" if arguments.tuned else f" (goal: {GOAL:g})")
     )
     say(accuracies(ours, theirs))
 
 
-def measured(contestant: Callable[[Path, Path], dict[str, float]], data: str) -> Run:
+def measured(contestant: Callable[[Path, Path, bool], dict[str, float]], asked: argparse.Namespace) -> Run:
     """Run a contestant in an empty folder, which is removed."""
     with tempfile.TemporaryDirectory(prefix="sqzx-study-") as folder:
         study, out = Path(folder, "study.toml"), Path(folder, "out")
-        study.write_text(STUDY.format(name=data, settings=DATA[data]))
+        study.write_text(STUDY.format(name=asked.data, settings=DATA[asked.data], seeds=asked.seeds))
         out.mkdir()
         begun, spent = time.perf_counter(), core_seconds()
-        test_top1 = contestant(study, out)
+        test_top1 = contestant(study, out, asked.tuned)
         return Run(time.perf_counter() - begun, core_seconds() - spent, test_top1)
 
 
@@ -137,16 +141,26 @@ def core_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def run_sqzx(study: Path, out: Path) -> dict[str, float]:
-    finish([sys.executable, "-m", "sqzx", "sweep", "run", str(study), "--out", str(out)], study.parent)
-    results = {trial.name: trial_folder(out, trial.id).read_result() for trial in plan_folder(out).trials}
-    return {name: result["test_top1"] for name, result in results.items() if result}
+def run_sqzx(study: Path, out: Path, tuned: bool) -> dict[str, float]:
+    command = [sys.executable, "-m", "sqzx", "sweep", "run", str(study), "--out", str(out)]
+    finish([*command, "--stack", "auto"], study.parent)
+    results = [(trial.name, trial_folder(out, trial.id).read_result()) for trial in plan_folder(out).trials]
+    return means((name, result["test_top1"]) for name, result in results if result)
 
 
-def run_optuna_torch(study: Path, out: Path) -> dict[str, float]:
+def run_optuna_torch(study: Path, out: Path, tuned: bool) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.optuna_torch", str(study), str(out)]
-    finish([*command, "--workers", str(CORES)], study.parent)
-    return {trial["name"]: trial["test_top1"] for trial in json.loads((out / "results.json").read_text())}
+    finish([*command, "--workers", str(CORES), *(["--tuned"] if tuned else [])], study.parent)
+    results = json.loads((out / "results.json").read_text())
+    return means((trial["name"], trial["test_top1"]) for trial in results)
+
+
+def means(values: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Return the mean by name: that of a configuration's seeds."""
+    by_name: dict[str, list[float]] = {}
+    for name, value in values:
+        by_name.setdefault(name, []).append(value)
+    return {name: statistics.fmean(own) for name, own in by_name.items()}
 
 
 def finish(command: list[str], folder: Path) -> None:
@@ -181,14 +195,15 @@ def end(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def compared(data: str, ours: list[Run], theirs: list[Run]) -> dict[str, str | float]:
+def compared(asked: argparse.Namespace, ours: list[Run], theirs: list[Run]) -> dict[str, str | float]:
     """Return the row: medians of seconds and of the rounds' ratios, means of accuracies."""
     first, second = mean_top1(ours), mean_top1(theirs)
     if first.keys() != second.keys():
         raise SystemExit(f"not the same configurations: {sorted(first.keys() ^ second.keys())}")
     ratios = [their.seconds / our.seconds for our, their in zip(ours, theirs, strict=True)]
     return {
-        "case": f"{data}, {len(first)} configurations, {len(available_cores())} cores",
+        "case": f"{asked.data}, {len(first)} configurations of {asked.seeds} seeds, "
+        f"{len(available_cores())} cores" + (", tuned PyTorch" if asked.tuned else ""),
         "seconds_sqzx": round(statistics.median(run.seconds for run in ours), 1),
         "seconds_optuna_torch": round(statistics.median(run.seconds for run in theirs), 1),
         "ratio": round(statistics.median(ratios), 2),
@@ -215,7 +230,7 @@ def accuracies(ours: list[Run], theirs: list[Run]) -> str:
 
 def mean_top1(runs: list[Run]) -> dict[str, float]:
     """Return the mean test top-1 of each configuration over the rounds."""
-    return {name: statistics.fmean(run.test_top1[name] for run in runs) for name in runs[0].test_top1}
+    return means(pair for run in runs for pair in run.test_top1.items())
 
 
 def machine() -> str:
