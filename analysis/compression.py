@@ -103,7 +103,7 @@ def draw_compression(
 ) -> StudyFigure:
     """Draw a line for each network and method, and the paper's Table 2 beside it.
 
-    `published` has a row a line of the table: `network`, `approach`, `bytes` and `top1` (per cent).
+    `published` is `paper.table2`: sizes stand as they are printed there, an "MB" for 10^6 bytes.
     """
     panels = 2 if published is not None else 1
     points = placed(found.points, error=False)
@@ -145,14 +145,16 @@ def draw_compression(
 
 def _published_points(published: pd.DataFrame) -> pd.DataFrame:
     """Return the lines of Table 2 as points: what has no approach is the dense network."""
-    dense = published[published["approach"] == "none"].set_index("network")["bytes"]
+    sizes = published["size"].str.removesuffix("MB").astype("float64") * 1e6
+    method = published["approach"].str.partition(" (")[0]
+    dense = dict(zip(published["network"][method == "none"], sizes[method == "none"], strict=True))
     return pd.DataFrame(
         {
-            "name": published["network"] + ", " + published["approach"],
+            "name": published["network"] + ", " + method + ", " + published["bits"] + " bit",
             "family": published["network"],
             "network": published["network"],
-            "method": published["approach"].replace("none", UNCOMPRESSED),
-            "size": published["bytes"].astype("float64"),
+            "method": method.replace("none", UNCOMPRESSED),
+            "size": sizes,
             "dense_size": published["network"].map(dense).astype("float64"),
             "mean": published["top1"] / 100,
             "y": published["top1"] / 100,

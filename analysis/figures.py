@@ -14,6 +14,7 @@ from analysis import (
     heat_map,
     interactions,
     learning,
+    paper,
     parallel,
     widths,
 )
@@ -56,18 +57,17 @@ def drawings(
     options: Options = DEFAULT,
     *,
     epochs: pd.DataFrame | None = None,
-    probability: pd.Series | None = None,
 ) -> list[Drawing]:
     """Return the figures that a table has the data for.
 
-    `epochs` are those of the trials of `learning.shown_configurations` (`analysis.trials.epochs_of`), and
-    `probability` that of being on the front by `config_id`; without them those parts are left out.
+    `epochs` are those of the trials of `learning.shown_configurations` (`analysis.trials.epochs_of`); without
+    them there are no learning curves.
     """
     check_metric(options.metric)
     quantity_of(options.size)
     return [
         *_curves(frame, options),
-        *_fronts(frame, options, probability),
+        *_fronts(frame, options),
         *_compressions(frame, options),
         *_heat_maps(frame, options),
         *_interactions(frame, options),
@@ -109,8 +109,10 @@ def _curves(frame: pd.DataFrame, options: Options) -> list[Drawing]:
     return [Drawing("accuracy_along_axes", "Accuracy along each axis", told, draw)]
 
 
-def _fronts(frame: pd.DataFrame, options: Options, probability: pd.Series | None) -> list[Drawing]:
-    found = front.fronts(frame, options.metric, options.size, probability)
+def _fronts(frame: pd.DataFrame, options: Options) -> list[Drawing]:
+    bytes_ = quantity_of(options.size).column == "bytes_fp32"  # of other fronts the probability is not known
+    probabilities = front.probability(frame, options.metric) if bytes_ else None
+    found = front.fronts(frame, options.metric, options.size, probabilities)
     return _numbered(
         "accuracy_against_size",
         f"Accuracy against {quantity_of(options.size).noun}",
@@ -126,7 +128,7 @@ def _compressions(frame: pd.DataFrame, options: Options) -> list[Drawing]:
         "Accuracy against compressed bytes",
         compression.compressions(frame, options.metric),
         compression.told,
-        lambda one: compression.draw_compression(one, options.metric),
+        lambda one: compression.draw_compression(one, options.metric, paper.table2()),
     )
 
 

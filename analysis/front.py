@@ -7,6 +7,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from analysis.fronts import membership
 from analysis.labels import add_labels, evenly
 from analysis.quantity import quantity_of, size_axis, sized
 from analysis.scale import accuracy_axis, edge_marks, finish_axis, frame_limits, placed
@@ -44,21 +45,27 @@ class Front(NamedTuple):
     groups: tuple[str, ...]
 
 
+def probability(frame: pd.DataFrame, metric: str = "test_top1") -> pd.Series:
+    """Return how probably each configuration is on its front of bytes, by `config_id`; NaN where unknown."""
+    points = membership(frame, by=metric.replace("test_", "val_")).points
+    return points.set_index("config_id")["probability"]
+
+
 def fronts(
     frame: pd.DataFrame,
     metric: str = "test_top1",
     size: str = "bytes_fp32",
-    probability: pd.Series | None = None,
+    probabilities: pd.Series | None = None,
 ) -> list[Front]:
     """Return, for each data set, the configurations that have a mean, and which of them validation selects.
 
-    `probability` has the probability of being on the front by `config_id`.
+    `probabilities` are those of `probability`, where the figure shows them.
     """
     summary = sized(summarise(frame, metric), frame, quantity_of(size), metric)
     validated = summarise(frame, metric.replace("test_", "val_")).set_index("config_id")["mean"]
     points = summary.assign(selecting=summary["config_id"].map(validated))[summary["n"] > 0]
-    if probability is not None:
-        points = points.assign(probability=points["config_id"].map(probability).astype("float64"))
+    if probabilities is not None:
+        points = points.assign(probability=points["config_id"].map(probabilities).astype("float64"))
     return [_front(str(data), members) for data, members in points.groupby("data.name", sort=False)]
 
 

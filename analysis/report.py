@@ -15,9 +15,11 @@ from markupsafe import Markup
 
 from analysis.budgets import best_within
 from analysis.figures import Options, drawings, read_epochs
+from analysis.front import probability
 from analysis.history import data_facts, history, mixed
 from analysis.inline_svg import colour_variables, inline_svg
-from analysis.report_tables import budgets, configurations, trials
+from analysis.paper import CONTRADICTIONS
+from analysis.report_tables import budgets, checks, configurations, trials
 from analysis.report_trials import details, problems, reasons
 from analysis.style import one_glyph_warning
 from analysis.summary import summary
@@ -53,6 +55,7 @@ def render(plan: Plan, out: Path, frame: pd.DataFrame) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(files("analysis").joinpath("report.html.j2").read_text("utf-8"))
     bad, number_bad = problems(plan, out, frame)
+    checked, unchecked = checks(frame, METRIC)
     statuses = [trial.status for trial in plan.trials]
     return template.render(
         title=plan.study.name,
@@ -63,7 +66,10 @@ def render(plan: Plan, out: Path, frame: pd.DataFrame) -> str:
         counts={status.replace("_", " "): number for status, number in plan.counts().items() if number},
         budgets=budgets(best_within(frame, METRIC)),
         figures=_figures(frame, out),
-        configurations=configurations(frame, METRIC),
+        checks=checked,
+        unchecked=unchecked,
+        contradictions=CONTRADICTIONS,
+        configurations=configurations(frame, METRIC, probability(frame, METRIC)),
         trials=trials(frame),
         details=Markup(details(plan, out, frame)),
         problems=bad,

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.budgets import Best
+from analysis.paper_check import paper_check
 from analysis.statistics import pareto_front, summarise
 from analysis.table import records
 from analysis.wording import percent, percent_interval, seconds_text, size_text
@@ -81,6 +82,14 @@ def configurations(frame: pd.DataFrame, metric: str, probability: pd.Series | No
             cells.append(Cell("" if pd.isna(chance) else f"{chance:.2f}", _order(chance)))
         rows.append(cells)
     return Table(columns, rows)
+
+
+def checks(frame: pd.DataFrame, metric: str) -> tuple[Table, int]:
+    """Return the published numbers that the study has a counterpart of, and how many it has none of."""
+    found = paper_check(frame, metric)
+    columns = ["where", "what", "published", "ours", "agrees", "why"]
+    rows = [[Cell(getattr(check, column)) for column in columns] for check in found if check.ours]
+    return Table([Column(name, number=False) for name in columns], rows), len(found) - len(rows)
 
 
 def trials(frame: pd.DataFrame) -> Table:

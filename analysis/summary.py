@@ -6,11 +6,14 @@ import pandas as pd
 
 from analysis.budgets import best_within
 from analysis.curves import Curve, curves
-from analysis.front import fronts
+from analysis.fronts import membership
 from analysis.statistics import mean_difference, summarise
 from analysis.table import ACCURACIES, left_out, records, scored
 from analysis.wording import count_text, listed, percent, percent_interval, points, seeds_text, size_text
 from sqzx.trial import STATES
+
+STAYS = 0.9
+"""A probability of being on the front that a summary counts as staying there."""
 
 
 def summary(frame: pd.DataFrame, metric: str = "test_top1") -> list[str]:
@@ -126,12 +129,21 @@ def _without(finished: pd.DataFrame) -> list[str]:
 def _front(frame: pd.DataFrame, finished: pd.DataFrame, metric: str) -> list[str]:
     if len(finished) < 2:
         return []
-    sets = fronts(frame, metric)
-    on = sum(int(found.points["on_front"].sum()) for found in sets)
-    where = "" if len(sets) == 1 else f" of their data sets ({len(sets)})"
+    points = membership(frame, by=metric.replace("test_", "val_")).points
+    on = points[points["on_front"]]
+    where = "" if points["data"].nunique() == 1 else " of its data set"
+    known = on["probability"].dropna()
+    stay = int((known >= STAYS).sum())
+    chance = (
+        f"with their seeds drawn anew {stay} of them stay there with a probability of {STAYS} or more"
+        if len(known)
+        else "whether they would stay there with other seeds, the front does not say"
+    )
+    unknown = len(on) - len(known)
+    more = f", and of {unknown} it is not known" if len(known) and unknown else ""
     return [
-        f"{on} of {count_text(len(finished), 'configuration')} are on the Pareto front{where} of the mean "
-        "validation accuracies; whether they would stay there with other seeds, the front does not say."
+        f"{len(on)} of {count_text(len(points), 'configuration')} are on the Pareto front{where} of the mean "
+        f"validation accuracies; {chance}{more}."
     ]
 
 

@@ -101,7 +101,7 @@ class TestLogAxis:
 def test_the_probability_of_staying_on_the_front_is_drawn_where_it_is_known(paper_study):
     frame = load(paper_study)
     chances = pd.Series(0.25, index=frame["config_id"].unique())
-    (without,), (found,) = fronts(frame), fronts(frame, probability=chances)
+    (without,), (found,) = fronts(frame), fronts(frame, probabilities=chances)
     texts = [[text.get_text() for text in draw_front(one).axes[0].texts] for one in (without, found)]
     assert not any("(25 %)" in text for text in texts[0])
     assert sum("(25 %)" in text for text in texts[1]) == int(found.points["on_front"].sum())
