@@ -126,17 +126,17 @@ def _gaps(found: Interactions) -> str:
     return f" {count_text(found.gaps, 'trial')} of these seeds missing." if found.gaps else ""
 
 
-def _draw_panel(axes: Axes, found: Interactions, key: str, by: str | None) -> None:
+def _draw_panel(axes: Axes, found: Interactions, key: str, group: str | None) -> None:
     words = found.levels[key]
-    if by is None:
+    if group is None:
         _draw_line(axes, found.main[found.main["key"] == key], words, (0, 1), key)
         axes.set_title(f"{key} by itself", fontsize=9)
     else:
-        rows = found.pairs[(found.pairs["key"] == key) & (found.pairs["by"] == by)]
-        lines = found.levels[by]
+        rows = found.pairs[(found.pairs["key"] == key) & (found.pairs["by"] == group)]
+        lines = found.levels[group]
         for place, level in enumerate(lines):
             at = rows[rows["by_level"] == place]
-            _draw_line(axes, at, words, (place, len(lines)), f"{by} = {level}")
+            _draw_line(axes, at, words, (place, len(lines)), f"{group} = {level}")
         legend = axes.legend(
             axes.lines,
             ["."] * len(axes.lines),
@@ -144,14 +144,14 @@ def _draw_panel(axes: Axes, found: Interactions, key: str, by: str | None) -> No
             bbox_to_anchor=(-0.02, 1.0),
             ncols=min(4, len(axes.lines)),
             fontsize=7.5,
-            title=by,
+            title=group,
             title_fontsize=8,
             alignment="left",
             columnspacing=1.2,
             handlelength=1.6,
             borderpad=0.2,
         )
-        for text, level in zip(legend.get_texts(), found.levels[by], strict=True):
+        for text, level in zip(legend.get_texts(), found.levels[group], strict=True):
             text.set_text(level if len(level) <= 14 else level[:13] + "…")
     axes.set_xticks(range(len(words)), words)
     axes.set_xlabel(key)

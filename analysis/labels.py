@@ -77,7 +77,9 @@ def add_labels(axes: Axes, x: Sequence[float], y: Sequence[float], texts: Sequen
         text.set_position(tuple(axes.transData.inverted().transform(centre)))
         gap = np.maximum(np.abs(centre - anchor) - size / 2, 0)
         if float(np.hypot(*gap)) * pixel >= _LEADER_FROM:
-            near = np.clip(anchor, centre - size / 2, centre + size / 2)
+            # Towards the middle of the nearest side: a corner of the box is often empty.
+            reach = size / 2 * ([0.3, 1] if gap[1] > 0 else [1, 0.3])
+            near = np.clip(anchor, centre - reach, centre + reach)
             axes.annotate(
                 "",
                 tuple(point),

@@ -15,7 +15,6 @@ from markupsafe import Markup
 
 from analysis.budgets import best_within
 from analysis.figures import Options, drawings, read_epochs
-from analysis.front import probability
 from analysis.history import data_facts, history, mixed
 from analysis.inline_svg import colour_variables, inline_svg
 from analysis.paper import CONTRADICTIONS
@@ -69,7 +68,7 @@ def render(plan: Plan, out: Path, frame: pd.DataFrame) -> str:
         checks=checked,
         unchecked=unchecked,
         contradictions=CONTRADICTIONS,
-        configurations=configurations(frame, METRIC, probability(frame, METRIC)),
+        configurations=configurations(frame, METRIC),
         trials=trials(frame),
         details=Markup(details(plan, out, frame)),
         problems=bad,

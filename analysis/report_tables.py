@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.budgets import Best
+from analysis.fronts import membership
 from analysis.paper_check import paper_check
-from analysis.statistics import pareto_front, summarise
+from analysis.statistics import summarise
 from analysis.table import records
 from analysis.wording import percent, percent_interval, seconds_text, size_text
 
@@ -36,17 +37,11 @@ class Table(NamedTuple):
     rows: list[list[Cell]]
 
 
-def configurations(frame: pd.DataFrame, metric: str, probability: pd.Series | None = None) -> Table:
-    """Return a row a configuration; on the front is what validation selects, on its own data set.
-
-    `probability` has that of being on the front with other seeds, by `config_id`; without it there is no
-    such column.
-    """
+def configurations(frame: pd.DataFrame, metric: str) -> Table:
+    """Return a row a configuration; on the front is what validation selects, on its own data set."""
     found = summarise(frame, metric)
     found["validation"] = summarise(frame, metric.replace("test_", "val_"))["mean"]
-    found["on_front"] = False
-    for _, members in found[found["n"] > 0].groupby("data.name"):
-        found.loc[members.index, "on_front"] = pareto_front(members["bytes_fp32"], members["validation"])
+    front = membership(frame, by=metric.replace("test_", "val_")).points.set_index("config_id")
     several = found["data.name"].nunique() > 1
     columns = [
         Column("configuration", number=False),
@@ -59,8 +54,7 @@ def configurations(frame: pd.DataFrame, metric: str, probability: pd.Series | No
         Column("test"),
         Column("95 % interval"),
         Column("validation"),
-        Column("front", number=False),
-        *([Column("probability")] if probability is not None else []),
+        Column("on the front", number=False),
     ]
     rows = []
     for place, row in enumerate(records(found)):
@@ -75,13 +69,20 @@ def configurations(frame: pd.DataFrame, metric: str, probability: pd.Series | No
             _share(row["mean"]),
             _interval(row),
             _share(row["validation"]),
-            Cell("yes" if row["on_front"] else "", int(not row["on_front"])),
+            _on_front(front.loc[row["config_id"]] if row["config_id"] in front.index else None),
         ]
-        if probability is not None:
-            chance = probability.get(row["config_id"], float("nan"))
-            cells.append(Cell("" if pd.isna(chance) else f"{chance:.2f}", _order(chance)))
         rows.append(cells)
     return Table(columns, rows)
+
+
+def _on_front(row: pd.Series | None) -> Cell:
+    """Say whether a configuration is on the front, and how probably with other seeds; it sorts by that."""
+    if row is None:
+        return Cell("")
+    known = not pd.isna(row["probability"])
+    word = "yes" if row["on_front"] else "no"
+    chance = row["probability"] if known else float(row["on_front"])
+    return Cell(f"{word}, {row['probability']:.2f}" if known else word, -chance)
 
 
 def checks(frame: pd.DataFrame, metric: str) -> tuple[Table, int]:

@@ -57,7 +57,7 @@ def test_it_has_the_numbers_the_figures_and_the_study_file(paper_page):
     page = paper_page
     assert page.tags["svg"] == 5
     assert page.tags["h1"] == 1
-    assert page.tags["table"] == 3
+    assert page.tags["table"] == 4
     assert "39 done" in page.text
     assert "47,258 parameters" in page.text
     assert 'name = "paper on digits"' in page.text
@@ -357,6 +357,28 @@ def test_the_data_is_told_with_its_sizes_and_its_source(paper_report):
     text = paper_report.read_text()
     assert "1,300 training images, 137 validation images, 360 test images" in text
     assert "scikit-learn" in text
+
+
+@pytest.mark.parametrize("name", ["_none", "Ba$$in", "a$b$c", "卷积", "&amp;"])
+@pytest.mark.filterwarnings("ignore:boxes stand for")
+def test_names_come_out_as_typed_on_the_page_and_in_its_figures(make_study, study_of, tmp_path, name):
+    text = study_of(f"name = '{name}'\ngrid.model.squeeze_ratio = [0.25, 0.5]")
+    _, page = report(make_study(text.replace('name = "s"', f"name = '{name}'")), tmp_path)
+    assert page.text.count(f"{name} (model.squeeze_ratio)") == 1
+    assert page.text.count(name) >= 6  # title, heading, two figures, table, study file
+
+
+def test_the_configurations_say_how_probably_they_stay_on_the_front(paper_page):
+    found = re.findall(r"\b(yes|no), (\d\.\d\d)\b", paper_page.text)
+    assert len(found) == 13
+    assert ("yes", "1.00") in found
+    assert any(word == "no" for word, _ in found)
+
+
+def test_the_papers_numbers_stand_beside_ours(paper_page):
+    assert "The paper's numbers and ours" in paper_page.text
+    assert "80.3 % top-5" in paper_page.text
+    assert "labelled 85.3 in both" in paper_page.text
 
 
 class TestDetails:
