@@ -113,7 +113,7 @@ def draw_front(
     return figure
 
 
-MOST_WHISKERS = 60
+MOST_WHISKERS = 40
 """With more points than these only those on the front have their intervals drawn."""
 
 

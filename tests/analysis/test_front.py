@@ -107,7 +107,7 @@ def test_the_probability_of_staying_on_the_front_is_drawn_where_it_is_known(pape
     assert sum("(25 %)" in text for text in texts[1]) == int(found.points["on_front"].sum())
 
 
-def test_of_more_than_sixty_points_only_the_front_has_whiskers(make_study, study_of):
+def test_of_many_points_only_the_front_has_whiskers(make_study, study_of):
     values = [round(0.2 + i / 100, 3) for i in range(61)]
     (found,) = fronts(load(make_study(study_of(f"grid.model.squeeze_ratio = {values}"))))
     (axes,) = draw_front(found).axes
