@@ -1,31 +1,210 @@
-"""The figures of a study, drawn and written."""
+"""The figures of a study: which ones its table has the data for, drawn and written."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from analysis.curves import curves, draw_curves
-from analysis.front import draw_front, front
-from analysis.style import one_glyph_warning, write_figure
-from analysis.table import load
+from analysis import (
+    compression,
+    curves,
+    distributions,
+    front,
+    heat_map,
+    interactions,
+    learning,
+    paper,
+    parallel,
+    widths,
+)
+from analysis.quantity import quantity_of
+from analysis.style import StudyFigure, one_glyph_warning, write_figure
+from analysis.table import check_metric, load
+from analysis.trials import epochs_of
 from sqzx.errors import InputError
+from sweeps.plan import trial_folder
+
+MOST_OF_A_KIND = 6
+"""Figures of one kind; a study with fifty grids has its first six drawn."""
 
 
-def draw(frame: pd.DataFrame, metric: str = "test_top1") -> dict[str, Figure]:
-    """Return the figures that a table has the data for, by name."""
-    figures = {}
-    if along := curves(frame, metric):
-        figures["accuracy_along_axes"] = draw_curves(along, metric)
-    if len((against := front(frame, metric)).points):
-        figures["accuracy_against_size"] = draw_front(against, metric)
-    return figures
+class Drawing(NamedTuple):
+    """A figure of a study: its file name, its title, what it shows in words, and how to draw it."""
+
+    name: str
+    title: str
+    told: str
+    draw: Callable[[], StudyFigure]
 
 
-def draw_all(out: Path, folder: Path, metric: str = "test_top1") -> list[Path]:
+class Options(NamedTuple):
+    """What the figures show: an accuracy against a quantity of `analysis.quantity`.
+
+    With `error`, accuracy along the axes and against size is shown as error on a logarithmic axis.
+    """
+
+    metric: str = "test_top1"
+    size: str = "bytes_fp32"
+    error: bool = False
+
+
+DEFAULT = Options()
+
+
+def drawings(
+    frame: pd.DataFrame,
+    options: Options = DEFAULT,
+    *,
+    epochs: pd.DataFrame | None = None,
+) -> list[Drawing]:
+    """Return the figures that a table has the data for.
+
+    `epochs` are those of the trials of `learning.shown_configurations` (`analysis.trials.epochs_of`); without
+    them there are no learning curves.
+    """
+    check_metric(options.metric)
+    quantity_of(options.size)
+    return [
+        *_curves(frame, options),
+        *_fronts(frame, options),
+        *_compressions(frame, options),
+        *_heat_maps(frame, options),
+        *_interactions(frame, options),
+        *_distributions(frame, options),
+        *_parallel(frame, options),
+        *_widths(frame, options),
+        *_learning(frame, options, epochs),
+    ]
+
+
+def draw_all(out: Path, folder: Path, options: Options = DEFAULT) -> list[Path]:
     """Write every figure of the study in `out` to `folder`, each as PNG and SVG, and return the files."""
+    check_metric(options.metric)
+    quantity_of(options.size)
+    frame = load(out)
     with one_glyph_warning():
-        figures = draw(load(out), metric)
-        if not figures:
+        found = drawings(frame, options, epochs=read_epochs(frame, out, options.metric))
+        if not found:
             raise InputError(f"{out}: no trial has finished yet, so there is nothing to draw")
-        return [path for name, figure in figures.items() for path in write_figure(figure, folder / name)]
+        return [path for one in found for path in write_figure(one.draw(), folder / one.name)]
+
+
+def read_epochs(frame: pd.DataFrame, out: Path, metric: str) -> pd.DataFrame:
+    """Read the epochs of the trials whose courses are drawn: a few folders, however many there are."""
+    roles = learning.shown_configurations(frame, metric)
+    ids = frame[frame["config_id"].isin(list(roles))]["id"]
+    return epochs_of(trial_folder(out, trial) for trial in ids)
+
+
+def _curves(frame: pd.DataFrame, options: Options) -> list[Drawing]:
+    found = curves.curves(frame, options.metric, options.size)
+    if not found:
+        return []
+
+    def draw() -> StudyFigure:
+        return curves.draw_curves(found, options.metric, options.size, error=options.error)
+
+    told = " ".join(curves.told(curve) for curve in found[: curves.MOST_PANELS])
+    return [Drawing("accuracy_along_axes", "Accuracy along each axis", told, draw)]
+
+
+def _fronts(frame: pd.DataFrame, options: Options) -> list[Drawing]:
+    bytes_ = quantity_of(options.size).column == "bytes_fp32"  # of other fronts the probability is not known
+    probabilities = front.probability(frame, options.metric) if bytes_ else None
+    found = front.fronts(frame, options.metric, options.size, probabilities)
+    return _numbered(
+        "accuracy_against_size",
+        f"Accuracy against {quantity_of(options.size).noun}",
+        found,
+        lambda one: front.told(one, options.size),
+        lambda one: front.draw_front(one, options.metric, options.size, error=options.error),
+    )
+
+
+def _compressions(frame: pd.DataFrame, options: Options) -> list[Drawing]:
+    return _numbered(
+        "accuracy_against_compressed_bytes",
+        "Accuracy against compressed bytes",
+        compression.compressions(frame, options.metric),
+        compression.told,
+        lambda one: compression.draw_compression(one, options.metric, paper.table2()),
+    )
+
+
+def _heat_maps(frame: pd.DataFrame, options: Options) -> list[Drawing]:
+    return _numbered(
+        "heat_map",
+        "Accuracy over two axes",
+        heat_map.heat_maps(frame, options.metric),
+        heat_map.told,
+        lambda one: heat_map.draw_heat_map(one, options.metric),
+    )
+
+
+def _interactions(frame: pd.DataFrame, options: Options) -> list[Drawing]:
+    return _numbered(
+        "main_effects",
+        "Main effects and interactions",
+        interactions.interactions(frame, options.metric),
+        interactions.told,
+        lambda one: interactions.draw_interactions(one, options.metric),
+    )
+
+
+def _distributions(frame: pd.DataFrame, options: Options) -> list[Drawing]:
+    return _numbered(
+        "error_distributions",
+        "Distributions of errors",
+        distributions.distributions(frame, options.metric, options.size),
+        distributions.told,
+        lambda one: distributions.draw_distributions(one, options.metric, options.size),
+    )
+
+
+def _parallel(frame: pd.DataFrame, options: Options) -> list[Drawing]:
+    found = parallel.parallel(frame, options.metric, options.size)
+    return _numbered(
+        "parallel_coordinates",
+        "Every configuration across its keys",
+        [found] if found else [],
+        parallel.told,
+        lambda one: parallel.draw_parallel(one, options.metric),
+    )
+
+
+def _widths(frame: pd.DataFrame, options: Options) -> list[Drawing]:
+    found = widths.pictures(frame, options.metric)
+    return _numbered(
+        "widths_by_depth",
+        "Networks by width and depth",
+        [found] if found else [],
+        widths.told,
+        widths.draw_widths,
+    )
+
+
+def _learning(frame: pd.DataFrame, options: Options, epochs: pd.DataFrame | None) -> list[Drawing]:
+    roles = learning.shown_configurations(frame, options.metric)
+    found = learning.courses(frame, epochs, roles, options.metric) if epochs is not None else []
+    return _numbered(
+        "learning_curves",
+        "Learning curves",
+        [found] if found else [],
+        learning.told,
+        lambda one: learning.draw_courses(one, options.metric),
+    )
+
+
+def _numbered(
+    name: str,
+    title: str,
+    found: Iterable[Any],
+    told: Callable[[Any], str],
+    draw: Callable[[Any], StudyFigure],
+) -> list[Drawing]:
+    """Return a drawing for each value; from the second on the name has its number."""
+    return [
+        Drawing(name if i == 1 else f"{name}_{i}", title, told(one), lambda one=one: draw(one))
+        for i, one in enumerate(list(found)[:MOST_OF_A_KIND], start=1)
+    ]

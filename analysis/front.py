@@ -5,110 +5,188 @@ from typing import NamedTuple
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.labels import add_labels, labelled
+from analysis.fronts import membership
+from analysis.labels import add_labels, evenly
+from analysis.quantity import quantity_of, size_axis, sized
+from analysis.scale import accuracy_axis, edge_marks, finish_axis, frame_limits, placed
 from analysis.statistics import pareto_front, summarise
 from analysis.style import (
     COLOURS,
     INK,
     MARKERS,
+    PAPER,
     SOFT,
+    StudyFigure,
     freeze_layout,
     head,
     new_figure,
-    percent_axis,
-    size_axis,
     styled,
+    tip,
     whiskers,
 )
-from analysis.table import ACCURACIES
-from analysis.wording import seeds_text
+from analysis.table import ACCURACIES, records
+from analysis.wording import count_text, estimate_text, seeds_text
 
 
 class Front(NamedTuple):
-    """`points` has name, group, bytes_fp32, mean, low, high, n and on_front, by size; `groups` in plan order.
+    """The configurations on one data set, by size, and the groups that they belong to, in plan order.
 
-    A group is the sweep that a configuration is a member of, or several of them ("a + b"). Beyond as many
-    as there are markers, the rest is one group, "other sweeps".
+    `points` has config_id, name, group, size, mean, low, high, n and on_front; also `probability`, of being
+    on the front with other seeds, where that is known. Validation selects: on the front is what no other
+    beats in mean *validation* accuracy and size, and `mean` is what it then has on the test set. A group is
+    the sweep that a configuration is a member of, or several of them ("a + b"). Beyond as many as there are
+    markers, the rest is one group, "other sweeps".
     """
 
+    data: str
     points: pd.DataFrame
     groups: tuple[str, ...]
 
 
-def front(frame: pd.DataFrame, metric: str = "test_top1") -> Front:
-    """Return the configurations that have a mean, and which of them nothing beats."""
-    summary = summarise(frame, metric)
-    points = summary[summary["n"] > 0]
+def probability(frame: pd.DataFrame, metric: str = "test_top1") -> pd.Series:
+    """Return how probably each configuration is on its front of bytes, by `config_id`; NaN where unknown."""
+    points = membership(frame, by=metric.replace("test_", "val_")).points
+    return points.set_index("config_id")["probability"]
+
+
+def fronts(
+    frame: pd.DataFrame,
+    metric: str = "test_top1",
+    size: str = "bytes_fp32",
+    probabilities: pd.Series | None = None,
+) -> list[Front]:
+    """Return, for each data set, the configurations that have a mean, and which of them validation selects.
+
+    `probabilities` are those of `probability`, where the figure shows them.
+    """
+    summary = sized(summarise(frame, metric), frame, quantity_of(size), metric)
+    validated = summarise(frame, metric.replace("test_", "val_")).set_index("config_id")["mean"]
+    points = summary.assign(selecting=summary["config_id"].map(validated))[summary["n"] > 0]
+    if probabilities is not None:
+        points = points.assign(probability=points["config_id"].map(probabilities).astype("float64"))
+    return [_front(str(data), members) for data, members in points.groupby("data.name", sort=False)]
+
+
+def _front(data: str, points: pd.DataFrame) -> Front:
     group = points["sweeps"].str.replace(";", " + ", regex=False)
     groups = tuple(sorted(dict.fromkeys(group), key=lambda name: " + " in name))
     if len(groups) > len(MARKERS):
         groups = (*groups[: len(MARKERS) - 1], "other sweeps")
         group = group.where(group.isin(groups), groups[-1])
-    points = points.assign(group=group, on_front=pareto_front(points["bytes_fp32"], points["mean"]))
-    points = points.sort_values(["bytes_fp32", "mean"], kind="stable").reset_index(drop=True)
-    return Front(points[["name", "group", "bytes_fp32", "mean", "low", "high", "n", "on_front"]], groups)
+    points = points.assign(group=group, on_front=pareto_front(points["size"], points["selecting"]))
+    columns = ["config_id", "name", "group", "size", "mean", "low", "high", "n", "on_front"]
+    kept = [*columns, *(["probability"] if "probability" in points else [])]
+    return Front(data, points[kept].sort_values("size", kind="stable").reset_index(drop=True), groups)
 
 
-def draw_front(found: Front, metric: str = "test_top1") -> Figure:
-    """Draw every configuration by size, coloured by sweep, with the front of the means as a step line."""
-    points, best = found.points, found.points[found.points["on_front"]]
+def draw_front(
+    found: Front, metric: str = "test_top1", size: str = "bytes_fp32", *, error: bool = False
+) -> StudyFigure:
+    """Draw every configuration, the front as a step line, and the names of the points on it."""
+    quantity = quantity_of(size)
+    points = placed(found.points, error=error)
+    best = points[points["on_front"]]
     with styled():
-        figure = new_figure(8.2, 5.4)
-        head(
-            figure,
-            f"{ACCURACIES[metric].capitalize()} against model size",
-            f"Points: mean over seeds ({seeds_text(list(points['n']))}). Whiskers: 95 % t interval. "
-            f"Line: Pareto front of the means, {len(best)} of {len(points)} configurations.",
-        )
+        figure = new_figure(8.2, 5.8)
+        title = ACCURACIES[metric].replace("accuracy", "error") if error else ACCURACIES[metric]
+        head(figure, f"{title.capitalize()} against {quantity.noun}", _subtitle(points, len(best)))
         axes = figure.subplots()
-        whiskers(axes, points, "bytes_fp32", SOFT)
-        axes.step(best["bytes_fp32"], best["mean"], where="post", color=INK, linewidth=1.2, zorder=1.5)
-        colours, markers = (dict(zip(found.groups, kind, strict=False)) for kind in (COLOURS, MARKERS))
+        few = points if len(points) <= MOST_WHISKERS else best
+        whiskers(axes, few, "size", SOFT, columns=("y_low", "y_high"))
+        axes.step(best["size"], best["y"], where="post", color=INK, linewidth=1.2, zorder=1.5)
+        _draw_points(axes, points, found.groups)
+        axes.set_xlabel(f"{quantity.label}; logarithmic axis")
+        accuracy_axis(axes, metric, error=error, data=f"{found.data}: mean")
+        axes.set_xscale("log")
+        axes.margins(x=0.12)
+        axes.set_ylim(*frame_limits(points, error=error))
+        size_axis(axes, quantity)
+        finish_axis(axes, error=error)
+        edge_marks(axes, points, "size")
+        _legend(figure, found.groups)
+        freeze_layout(figure)
+        chosen = evenly(best)
+        texts = [_label(row) for row in records(chosen)]
+        add_labels(axes, list(chosen["size"]), list(chosen["y"]), texts)
+    return figure
+
+
+MOST_WHISKERS = 40
+"""With more points than these only those on the front have their intervals drawn."""
+
+
+def _subtitle(points: pd.DataFrame, on_front: int) -> str:
+    whose = "" if len(points) <= MOST_WHISKERS else " of the points on the front"
+    chance = (
+        " In brackets: how probably a point stays on the front with other seeds."
+        if "probability" in points
+        else ""
+    )
+    return (
+        f"Points: mean over seeds ({seeds_text(list(points['n']))}). Whiskers: 95 % t interval{whose}. "
+        f"Line: Pareto front of the mean validation accuracies, {on_front} of "
+        f"{count_text(len(points), 'configuration')}.{chance}"
+    )
+
+
+def _draw_points(axes: Axes, points: pd.DataFrame, groups: tuple[str, ...]) -> None:
+    """Draw the points of each group with a colour and a marker of its own."""
+    crowd = len(points) > 300
+    for group, colour, marker in zip(groups, COLOURS, MARKERS, strict=False):
+        members = points[points["group"] == group]
         sns.scatterplot(
-            data=points,
-            x="bytes_fp32",
-            y="mean",
-            hue="group",
-            hue_order=found.groups,
-            style="group",
-            style_order=found.groups,
-            palette=colours,
-            markers=markers,
-            s=52,
+            data=members,
+            x="size",
+            y="y",
+            color=colour,
+            marker=marker,
+            s=18 if crowd else 52,
+            edgecolor=PAPER,
+            alpha=0.75 if crowd else 1,
             zorder=3,
             legend=False,
             ax=axes,
         )
-        axes.set(
-            xlabel="model size (32-bit parameters; logarithmic axis)", ylabel=f"mean {ACCURACIES[metric]}"
-        )
-        axes.set_xscale("log")
-        axes.margins(x=0.12, y=0.15)
-        size_axis(axes)
-        percent_axis(axes)
-        _legend(axes, found.groups)
-        freeze_layout(figure)
-        chosen = labelled(best)
-        texts = [_label(point) for point in chosen["name"]]
-        add_labels(axes, list(chosen["bytes_fp32"]), list(chosen["mean"]), texts)
-    return figure
+        tip(axes.collections[-1], (_tip(row) for row in records(members)))
 
 
-def _legend(axes: Axes, groups: tuple[str, ...]) -> None:
+def _tip(row: dict) -> str:
+    chance = f"; on the front with probability {row['probability']:.2f}" if _has_chance(row) else ""
+    return f"{row['name']}: {estimate_text(row)}{chance}"
+
+
+def _has_chance(row: dict) -> bool:
+    return row.get("probability", float("nan")) >= 0  # a NaN is not
+
+
+def _legend(figure: StudyFigure, groups: tuple[str, ...]) -> None:
     """Name the groups; the texts are set afterwards, since a legend drops labels that begin with "_"."""
     handles = [
-        Line2D([], [], linestyle="none", markersize=7, color=colour, marker=marker)
+        Line2D([], [], linestyle="none", markersize=7, color=colour, marker=marker, markeredgecolor=PAPER)
         for _, colour, marker in zip(groups, COLOURS, MARKERS, strict=False)
     ]
-    legend = axes.legend(handles, ["."] * len(handles), loc="lower right", title="sweep", alignment="left")
-    for text, group in zip(legend.get_texts(), groups, strict=True):
+    texts = [group if len(group) <= 40 else group[:39] + "…" for group in groups]
+    columns = max(1, min(len(groups), 96 // (max(map(len, texts)) + 6)))
+    legend = figure.legend(handles, ["."] * len(handles), loc="outside lower center", ncols=columns)
+    for text, group in zip(legend.get_texts(), texts, strict=True):
         text.set_text(group)
 
 
-def _label(name: str, width: int = 34) -> str:
+def _label(row: dict, width: int = 34) -> str:
     """Return a configuration's name with a line for each key, each cut to a width that fits."""
-    lines = name.split(", ")
-    return "\n".join(line if len(line) <= width else line[: width - 1] + "…" for line in lines)
+    lines = row["name"].split(", ")
+    cut = [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
+    return "\n".join([*cut, *([f"({100 * row['probability']:.0f} %)"] if _has_chance(row) else [])])
+
+
+def told(found: Front, size: str = "bytes_fp32") -> str:
+    """Return the front in one sentence, for who cannot see it."""
+    best = found.points[found.points["on_front"]]
+    quantity = quantity_of(size)
+    each = "; ".join(
+        f"{row['name']} at {quantity.text(row['size'])}: {estimate_text(row)}"
+        for row in records(evenly(best))
+    )
+    return f"{len(best)} of {count_text(len(found.points), 'configuration')} are on the front: {each}."

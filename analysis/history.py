@@ -1,11 +1,13 @@
 """What ran a study, gathered from its trials: data, versions, machines, code, command lines, dates."""
 
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 import pandas as pd
 
+from analysis.wording import count_text
 from sqzx.data.info import dataset_info
 from sqzx.errors import MissingDataError
 from sqzx.trial import Status
@@ -34,6 +36,25 @@ def history(statuses: Iterable[Status]) -> dict[str, str]:
     }
     rows |= {name: _each(found.get(name) for found in versions) for name in packages}
     return {name: text for name, text in rows.items() if text}
+
+
+def mixed(statuses: Iterable[Status]) -> list[str]:
+    """Say in which of what could change a result the trials differ, with the number of trials of each."""
+    records = [status.provenance for status in statuses if status.started_time]
+    packages = dict.fromkeys(name for record in records for name in record.get("versions") or {})
+    parts = {
+        f"versions of {name}": [(r.get("versions") or {}).get(name) for r in records] for name in packages
+    }
+    parts["processors"] = [record.get("processor") for record in records]
+    parts["states of the code"] = [_code(record.get("git")) for record in records]
+    sentences = []
+    for what, values in parts.items():
+        counts = Counter(str(value) for value in values if value)
+        if len(counts) > 1:
+            each = ", ".join(f"{value} ({count_text(n, 'trial')})" for value, n in counts.most_common(MOST))
+            more = f" and {len(counts) - MOST} more" if len(counts) > MOST else ""
+            sentences.append(f"Trials ran with different {what}: {each}{more}.")
+    return sentences
 
 
 def data_facts(frame: pd.DataFrame) -> dict[str, str]:

@@ -20,7 +20,7 @@ from matplotlib.text import Text
 from analysis.style import INK, SOFT
 
 MOST = 14
-"""Labels in one panel; of more points, the ends and evenly spaced ones between them get one."""
+"""Labels in one panel. Where there are more points, few of them get one, and the figure says which."""
 
 _DIRECTIONS = (
     (0, 1),
@@ -34,7 +34,7 @@ _DIRECTIONS = (
     (-1, 0.6),
     (1, -0.6),
 )
-_DISTANCES = (6, 12, 20, 30, 42, 56, 72, 90)  # points
+_DISTANCES = (8, 13, 20, 30, 42, 56, 72, 90)  # points
 _ROUNDS = 4
 _LEADER_FROM = 16
 """Distance in points from which a thin line ties a label to its point."""
@@ -47,11 +47,19 @@ class Obstacles(NamedTuple):
     cost: np.ndarray
 
 
-def labelled(points: pd.DataFrame) -> pd.DataFrame:
-    """Return the points that get a label: all, or `MOST` of them evenly spaced, the ends among them."""
+def evenly(points: pd.DataFrame, few: int = 8) -> pd.DataFrame:
+    """Return all points, or a `few` of too many of them: evenly spaced in their order, the ends included."""
     if len(points) <= MOST:
         return points
-    return points.iloc[np.unique(np.linspace(0, len(points) - 1, MOST).round().astype(int))]
+    return points.iloc[np.unique(np.linspace(0, len(points) - 1, few).round().astype(int))]
+
+
+def telling(points: pd.DataFrame) -> pd.DataFrame:
+    """Return all points, or of too many of them the ends, the lowest and the highest mean."""
+    if len(points) <= MOST:
+        return points
+    means = points["mean"].to_numpy(dtype=np.float64)
+    return points.iloc[np.unique([0, means.argmin(), means.argmax(), len(points) - 1])]
 
 
 def add_labels(axes: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str]) -> list[Text]:
@@ -69,7 +77,9 @@ def add_labels(axes: Axes, x: Sequence[float], y: Sequence[float], texts: Sequen
         text.set_position(tuple(axes.transData.inverted().transform(centre)))
         gap = np.maximum(np.abs(centre - anchor) - size / 2, 0)
         if float(np.hypot(*gap)) * pixel >= _LEADER_FROM:
-            near = np.clip(anchor, centre - size / 2, centre + size / 2)
+            # Towards the middle of the nearest side: a corner of the box is often empty.
+            reach = size / 2 * ([0.3, 1] if gap[1] > 0 else [1, 0.3])
+            near = np.clip(anchor, centre - reach, centre + reach)
             axes.annotate(
                 "",
                 tuple(point),

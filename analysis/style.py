@@ -3,26 +3,46 @@
 import re
 import textwrap
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from analysis.wording import size_text
 from sqzx.files import write_whole
 
-# Okabe and Ito's colours, told apart with every common colour blindness; the yellow is too pale for paper.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-INK, SOFT, FAINT = "#1a1a1a", "#5c5c5c", "#e4e4e4"
+# Okabe and Ito's colours, told apart with every common colour blindness. The three pale ones are darker
+# here, so that each has a contrast of 3 with white paper; their yellow is left out.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#c2699a", "#b97f00", "#2f93cf", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "<", ">")
+INK, SOFT, FAINT, PAPER = "#1a1a1a", "#5c5c5c", "#e4e4e4", "#ffffff"
+
+DARK = {
+    "#0072b2": "#5aaeea",
+    "#d55e00": "#ff8f4a",
+    "#009e73": "#33c9a0",
+    "#c2699a": "#e9a3c9",
+    "#b97f00": "#edb53d",
+    "#2f93cf": "#9bd6ff",
+    "#000000": "#f4f4f4",
+    INK: "#ececea",
+    SOFT: "#b3b6ba",
+    FAINT: "#3b3e43",
+    PAPER: "#1f2124",
+}
+"""What each colour becomes on a dark page."""
+
+TEXT_ON_DARK, TEXT_ON_PALE = "#fffffe", "#000001"
+"""White and black on a coloured cell, the same on every page: a hair off, since pages replace pure ones."""
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 _RC: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -30,8 +50,8 @@ _RC: dict[str, Any] = {
     "font.size": 9,
     "text.color": INK,
     "text.parse_math": False,  # names with $ come out as typed
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
     "axes.edgecolor": SOFT,
     "axes.labelcolor": INK,
     "axes.linewidth": 0.8,
@@ -85,11 +105,28 @@ def one_glyph_warning() -> Generator[None]:
         warnings.warn(f"boxes stand for {characters} in the PNG files; the SVG files have them", stacklevel=3)
 
 
-def new_figure(width: float, height: float) -> Figure:
+class StudyFigure(Figure):
+    """A figure with `tips`: what a page shows where a pointer rests on a mark, a text a mark by its gid."""
+
+    def __init__(self, width: float, height: float):
+        super().__init__(figsize=(width, height), layout="constrained")
+        self.tips: dict[str, list[str]] = {}
+
+
+def new_figure(width: float, height: float) -> StudyFigure:
     """Return a figure of that many inches which belongs to no window system."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = StudyFigure(width, height)
     FigureCanvasAgg(figure)
     return figure
+
+
+def tip(artist: Artist, texts: Iterable[str]) -> None:
+    """Give each mark of a collection or a line a text for the pointer, in the order of its points."""
+    figure = artist.get_figure(root=True)
+    assert isinstance(figure, StudyFigure)
+    gid = f"tips{len(figure.tips)}"
+    artist.set_gid(gid)
+    figure.tips[gid] = list(texts)
 
 
 def save_png(figure: Figure, file: BinaryIO) -> None:
@@ -112,46 +149,18 @@ def write_figure(figure: Figure, stem: Path) -> list[Path]:
     return [png, svg]
 
 
-def size_axis(axes: Axes) -> None:
-    """Make x an axis of bytes with ticks at round sizes, such as 100 kB, 200 kB, 500 kB on a log axis."""
-    if axes.get_xscale() == "log":
-        axes.xaxis.set_major_locator(FixedLocator(round_sizes(*axes.get_xlim())))
-        axes.xaxis.set_minor_locator(NullLocator())
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: size_text(size)))
-
-
-def percent_axis(axes: Axes) -> None:
-    """Make y an axis of per cent for shares: room for labels above 100 % has no ticks."""
-    axes.yaxis.set_major_locator(_ShareLocator(nbins=7, steps=[1, 2, 2.5, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 6):g} %"))
-
-
-class _ShareLocator(MaxNLocator):
-    def tick_values(self, vmin: float, vmax: float) -> Any:
-        return [tick for tick in super().tick_values(vmin, vmax) if -1e-9 <= tick <= 1 + 1e-9]
-
-
-def round_sizes(low: float, high: float) -> list[float]:
-    """Return round numbers in [low, high]: the coarsest of three ladders that has at least four of them."""
-    found: list[float] = []
-    for ladder in ((1, 10), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
-        found = sorted({m * 10.0**e for e in range(13) for m in ladder if low <= m * 10.0**e <= high})
-        if len(found) >= 4:
-            break
-    return found
-
-
 def head(figure: Figure, title: str, subtitle: str) -> None:
     """Write a title and what one must know to read the figure at its top left, and keep the panels below."""
     width, height = figure.get_size_inches()
-    lines = textwrap.wrap(subtitle, int(14 * width))  # 14 characters of this size to an inch
-    figure.text(0.1 / width, 1 - 0.1 / height, title, fontsize=12, fontweight="bold", va="top")
-    figure.text(0.1 / width, 1 - 0.36 / height, "\n".join(lines), fontsize=8.5, color=SOFT, va="top")
+    heading = textwrap.wrap(title, int(9.5 * width))  # characters of this size to an inch
+    glued = re.sub(r"(n =|\d) (?=[\d%])", lambda found: found[0].replace(" ", NO_BREAK), subtitle)
+    lines = [line.replace(NO_BREAK, " ") for line in textwrap.wrap(glued, int(14 * width))]
+    below = 0.16 + 0.2 * len(heading)
+    figure.text(0.1 / width, 1 - 0.1 / height, "\n".join(heading), fontsize=12, fontweight="bold", va="top")
+    figure.text(0.1 / width, 1 - below / height, "\n".join(lines), fontsize=8.5, color=SOFT, va="top")
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
-    engine.set(rect=(0, 0, 1, 1 - (0.5 + 0.16 * len(lines)) / height))
+    engine.set(rect=(0, 0, 1, 1 - (below + 0.14 + 0.16 * len(lines)) / height))
 
 
 def freeze_layout(figure: Figure) -> None:
@@ -160,8 +169,8 @@ def freeze_layout(figure: Figure) -> None:
     figure.set_layout_engine("none")
 
 
-def whiskers(axes: Axes, points: pd.DataFrame, x: str, colour: str) -> None:
-    """Draw the intervals of the points that have one, cut where a share ends: at 0 and at 1."""
-    some = points.dropna(subset=["low", "high"])
-    low, high = some["low"].clip(lower=0), some["high"].clip(upper=1)
-    axes.vlines(some[x], low, high, colour, linewidth=1.1, alpha=0.45)
+def whiskers(axes: Axes, points: pd.DataFrame, x: str, colour: str, *, columns: tuple[str, str]) -> None:
+    """Draw the intervals of the points that have one, between two columns (see `analysis.scale`)."""
+    low, high = columns
+    some = points.dropna(subset=[low, high])
+    axes.vlines(some[x], some[low], some[high], colour, linewidth=1.1, alpha=0.45)

@@ -4,11 +4,16 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.budgets import best_within
 from analysis.curves import Curve, curves
-from analysis.statistics import mean_difference, pareto_front, summarise
+from analysis.fronts import membership
+from analysis.statistics import mean_difference, summarise
 from analysis.table import ACCURACIES, left_out, records, scored
 from analysis.wording import count_text, listed, percent, percent_interval, points, seeds_text, size_text
 from sqzx.trial import STATES
+
+STAYS = 0.9
+"""A probability of being on the front that a summary counts as staying there."""
 
 
 def summary(frame: pd.DataFrame, metric: str = "test_top1") -> list[str]:
@@ -22,9 +27,9 @@ def summary(frame: pd.DataFrame, metric: str = "test_top1") -> list[str]:
         return [*sentences, f"{yet}, so there is none to report."]
     of = "" if len(finished) == len(found) else f"Of the {len(finished)} of {len(found)} finished, "
     chosen = of + _chosen(frame, finished, metric)
-    sentences += [chosen[0].upper() + chosen[1:], _smallest(finished)]
+    sentences += [chosen[0].upper() + chosen[1:], *_within(frame, metric), _smallest(finished)]
     sentences += [_along(frame, curve, metric) for curve in curves(frame, metric) if len(curve.points) > 1]
-    return [*sentences, *_front(finished), _what_intervals_say(frame)]
+    return [*sentences, *_front(frame, finished, metric), *_without(finished), _what_intervals_say(frame)]
 
 
 def _what_ran(frame: pd.DataFrame) -> str:
@@ -99,13 +104,46 @@ def _test_images(frame: pd.DataFrame) -> dict[str, int]:
     return {str(name): int(count) for name, count in counts.items()}
 
 
-def _front(finished: pd.DataFrame) -> list[str]:
+def _within(frame: pd.DataFrame, metric: str) -> list[str]:
+    """Say which configuration is the best at each size."""
+    found = best_within(frame, metric)
+    if len(found) < 2 or len({best.data for best in found}) > 1:
+        return []
+    each = ", ".join(f"{percent(best.row['mean'])} up to {size_text(best.budget)}" for best in found)
+    return [f"Best at each size, chosen by validation and scored on the test set: {each}."]
+
+
+def _without(finished: pd.DataFrame) -> list[str]:
+    """Count the means that have no interval, by the reason."""
+    without = finished[finished["low"].isna()]
+    if without.empty:
+        return []
+    single = int((without["n"] == 1).sum())
+    reasons = listed({"of one seed": single, "of equal seeds": len(without) - single})
+    return [
+        f"{len(without):,} of {count_text(len(finished), 'mean')} have no interval ({reasons}): how far "
+        "seeds move them cannot be said."
+    ]
+
+
+def _front(frame: pd.DataFrame, finished: pd.DataFrame, metric: str) -> list[str]:
     if len(finished) < 2:
         return []
-    on = int(pareto_front(finished["bytes_fp32"], finished["mean"]).sum())
+    points = membership(frame, by=metric.replace("test_", "val_")).points
+    on = points[points["on_front"]]
+    where = "" if points["data"].nunique() == 1 else " of its data set"
+    known = on["probability"].dropna()
+    stay = int((known >= STAYS).sum())
+    chance = (
+        f"with their seeds drawn anew {stay} of them stay there with a probability of {STAYS} or more"
+        if len(known)
+        else "whether they would stay there with other seeds, the front does not say"
+    )
+    unknown = len(on) - len(known)
+    more = f", and of {unknown} it is not known" if len(known) and unknown else ""
     return [
-        f"{on} of {count_text(len(finished), 'configuration')} are on the Pareto front of the means; whether "
-        "they would stay there with other seeds, the front does not say."
+        f"{len(on)} of {count_text(len(points), 'configuration')} are on the Pareto front{where} of the mean "
+        f"validation accuracies; {chance}{more}."
     ]
 
 

@@ -13,6 +13,14 @@ def size_text(size: float) -> str:
     return f"{size:.0f} B"
 
 
+def number_text(number: float) -> str:
+    """Return a large number with three digits at most: 47258 is "47.3k", 2587008 "2.59M"."""
+    for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= 0.9995 * scale:
+            return f"{float(f'{number / scale:.3g}'):g}{unit}"
+    return f"{number:.3g}"
+
+
 def percent(share: float) -> str:
     """Return a share as a percentage with one digit: 0.915 is "91.5 %"."""
     return f"{100 * share:.1f} %"
@@ -63,3 +71,10 @@ def seconds_text(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def estimate_text(row: Mapping[str, Any]) -> str:
+    """Return the mean of a row with its interval and n: "91.5 % (95 % interval 90.1 to 92.9 %, n = 3)"."""
+    interval = percent_interval(row["low"], row["high"])
+    detail = f"95 % interval {interval}, " if interval else ""
+    return f"{percent(row['mean'])} ({detail}n = {int(row['n'])})"

@@ -561,11 +561,22 @@ def plot(
     *,
     out: Out,
     metric: Annotated[str, Parameter(help="test_top1, test_top5, val_top1 or val_top5.")] = "test_top1",
+    size: Annotated[
+        str,
+        Parameter(
+            help="What accuracy is drawn against: bytes_fp32, mib (written as the paper does), params, macs, "
+            "bytes_compressed or latency_ms."
+        ),
+    ] = "bytes_fp32",
+    error: Annotated[
+        bool,
+        Parameter(negative="", help="Draw error on a logarithmic axis along the axes and against size."),
+    ] = False,
 ) -> None:
-    """Draw the figures of a study, each as PNG and SVG."""
-    from analysis.figures import draw_all
+    """Draw the figures that a study has the data for, each as PNG and SVG."""
+    from analysis.figures import Options, draw_all
 
-    for path in draw_all(folder, out, metric):
+    for path in draw_all(folder, out, Options(metric, size, error)):
         print(path)
 
 

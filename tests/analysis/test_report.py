@@ -1,5 +1,8 @@
+import json
+import re
 import shutil
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
@@ -33,16 +36,28 @@ class Page(HTMLParser):
         self.text += data
 
 
+@pytest.fixture(scope="module")
+def paper_report(paper_study, tmp_path_factory):
+    """The report of the paper's study, written once."""
+    return write_report(paper_study, tmp_path_factory.mktemp("report") / "report.html")
+
+
+@pytest.fixture(scope="module")
+def paper_page(paper_report):
+    """What a browser finds in it."""
+    return Page(paper_report.read_text())
+
+
 def report(out, tmp_path, name="report.html") -> tuple[str, Page]:
     text = write_report(out, tmp_path / name).read_text()
     return text, Page(text)
 
 
-def test_it_has_the_numbers_the_figures_and_the_study_file(paper_study, tmp_path):
-    _, page = report(paper_study, tmp_path)
-    assert page.tags["svg"] == 2
+def test_it_has_the_numbers_the_figures_and_the_study_file(paper_page):
+    page = paper_page
+    assert page.tags["svg"] == 5
     assert page.tags["h1"] == 1
-    assert page.tags["table"] == 2
+    assert page.tags["table"] == 4
     assert "39 done" in page.text
     assert "47,258 parameters" in page.text
     assert 'name = "paper on digits"' in page.text
@@ -51,8 +66,8 @@ def test_it_has_the_numbers_the_figures_and_the_study_file(paper_study, tmp_path
     assert "commit 0123456789ab" in page.text
 
 
-def test_nothing_comes_from_outside(paper_study, tmp_path):
-    text, page = report(paper_study, tmp_path)
+def test_nothing_comes_from_outside(paper_report, paper_page):
+    text, page = paper_report.read_text(), paper_page
     assert not {"link", "img", "iframe", "image", "object", "embed", "base"} & set(page.tags)
     for name, value in page.attributes:
         assert name != "src"
@@ -63,8 +78,8 @@ def test_nothing_comes_from_outside(paper_study, tmp_path):
     assert "https://" not in text
 
 
-def test_ids_are_unique_and_references_resolve(paper_study, tmp_path):
-    _, page = report(paper_study, tmp_path)
+def test_ids_are_unique_and_references_resolve(paper_page):
+    page = paper_page
     assert len(page.ids) == len(set(page.ids))
     for name, value in page.attributes:
         if name == "href":
@@ -73,8 +88,8 @@ def test_ids_are_unique_and_references_resolve(paper_study, tmp_path):
             assert set(value.split()) <= set(page.ids)
 
 
-def test_the_same_folder_gives_the_same_bytes(paper_study, tmp_path):
-    assert report(paper_study, tmp_path, "a.html")[0] == report(paper_study, tmp_path, "b.html")[0]
+def test_the_same_folder_gives_the_same_bytes(paper_study, paper_report, tmp_path):
+    assert write_report(paper_study, tmp_path / "again.html").read_bytes() == paper_report.read_bytes()
 
 
 def test_names_and_messages_are_text_and_nothing_else(make_study, result, tmp_path):
@@ -112,7 +127,7 @@ def test_a_half_finished_study_has_what_there_is(make_study, result, tmp_path):
         2: lambda trial: None,
     }
     _, page = report(make_study(outcome=lambda t: outcomes[t.config.seed](t)), tmp_path)
-    assert page.tags["svg"] == 2
+    assert page.tags["svg"] == 3
     assert "2 pending, 2 done and 2 interrupted" in page.text
     assert "its process ended without a word" in page.text
     assert "1 of 3" in page.text
@@ -132,6 +147,7 @@ def test_a_trial_that_did_not_learn_is_named_and_counted(make_study, result, tmp
     _, page = report(out, tmp_path)
     assert "2 trials enter no mean and no front: 2 did not learn." in page.text
     assert page.text.count("did not learn ·") == 2
+    assert "2 did not learn: all logits on the test set are zero" in " ".join(page.text.split())
 
 
 def test_skipped_and_removed_points_are_shown(make_study, tmp_path):
@@ -153,6 +169,27 @@ def test_a_foreign_folder_is_one_line(tmp_path):
 
 
 class TestSummary:
+    def test_means_without_an_interval_are_counted_by_the_reason(self, make_study, study_of, result):
+        def outcome(trial):
+            ratio, seed = trial.config.model.squeeze_ratio, trial.config.seed
+            if ratio == 0.25:
+                return None if seed else result(trial)
+            return result(trial, test_top1=0.9 if ratio == 0.5 else 0.8 + seed / 10)
+
+        text = study_of("grid.model.squeeze_ratio = [0.25, 0.5, 0.75]")
+        sentences = summary(load(make_study(text, outcome)))
+        assert (
+            "2 of 3 means have no interval (1 of one seed and 1 of equal seeds): how far seeds move them "
+            "cannot be said." in sentences
+        )
+
+    def test_the_best_at_each_size_is_told(self, make_study, study_of, result):
+        text = study_of("grid.model.squeeze_ratio = [0.25, 1.0]")
+        out = make_study(text, lambda t: result(t, test_top1=t.config.model.squeeze_ratio * 0.9,
+                                                val_top1=t.config.model.squeeze_ratio))  # fmt: skip
+        (told,) = [s for s in summary(load(out)) if s.startswith("Best at each size")]
+        assert told.endswith("22.5 % up to 20 kB, 90.0 % up to 100 kB.")
+
     def test_validation_chooses_and_the_test_set_reports(self, make_study, result):
         def outcome(trial):
             wide = trial.config.model.squeeze_ratio == 0.5
@@ -176,42 +213,231 @@ class TestSummary:
         ]
 
 
-def test_in_a_browser_it_is_silent_asks_for_nothing_and_sorts(paper_study, tmp_path):
+@pytest.fixture(scope="module")
+def browser():
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium on this machine")
-    file = write_report(paper_study, tmp_path / "report.html")
-    said, asked = [], []
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(file.as_uri())
-        table = page.locator("table.sortable").first
-        sizes = [47_258, 362_314]
+        yield browser
+        browser.close()
 
-        def column(number: int) -> list[str]:
-            return table.locator(f"tbody tr td:nth-child({number})").all_inner_texts()
+
+@pytest.fixture
+def opened(browser, paper_report):
+    """The paper's study in a browser; in the end it has said nothing and asked for nothing but the file."""
+    file = paper_report
+    said, asked = [], []
+    page = browser.new_page()
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(file.as_uri())
+    yield page
+    page.close()
+    assert said == []
+    assert [url.partition("#")[0] for url in asked] == [file.as_uri()]
+
+
+class TestInABrowser:
+    def test_a_column_sorts_by_the_keyboard_up_and_down(self, opened):
+        table = opened.locator("#all-configurations table")
+
+        def column(number: int) -> list[int]:
+            texts = table.locator(f"tbody tr td:nth-child({number})").all_inner_texts()
+            return [int(text.replace(",", "")) for text in texts]
 
         button = table.locator("thead button", has_text="params")
         button.focus()
-        page.keyboard.press("Enter")
-        up = [int(text.replace(",", "")) for text in column(4)]
+        opened.keyboard.press("Enter")
+        up = column(4)
         assert up == sorted(up)
-        assert [up[0], up[-1]] == sizes
+        assert [up[0], up[-1]] == [47_258, 362_314]
         assert table.locator("th[aria-sort=ascending]").count() == 1
         button.click()
-        assert [int(text.replace(",", "")) for text in column(4)] == up[::-1]
+        assert column(4) == up[::-1]
         assert table.locator("th[aria-sort=descending]").count() == 1
-        browser.close()
-    assert said == []
-    assert asked == [file.as_uri()]
+
+    def test_a_filter_leaves_the_rows_that_have_every_word(self, opened):
+        box = opened.get_by_role("searchbox").first
+        rows = opened.locator("#all-configurations tbody tr:visible")
+        assert rows.count() == 13
+        box.fill("pct_3x3=0.5 squeeze_ratio=0.5")
+        assert rows.count() == 1
+        assert opened.get_by_role("status").first.inner_text() == "1 of 13 rows"
+        box.fill("")
+        assert rows.count() == 13
+
+    def test_a_trials_details_open_and_close_by_the_keyboard(self, opened):
+        opened.get_by_text("All 39 trials").click()
+        button = opened.locator("#all-trials tbody button").first
+        name = button.inner_text()
+        button.focus()
+        opened.keyboard.press("Enter")
+        dialog = opened.get_by_role("dialog")
+        assert dialog.get_by_role("heading", level=2).inner_text() == f"Trial {name}"
+        text = dialog.inner_text()
+        assert "squeeze_ratio=0.125, pct_3x3=0.5" in text
+        assert "2026-11-25T10:00:14+00:00" in text
+        assert "It left no log." in text
+        opened.keyboard.press("Escape")
+        assert not dialog.is_visible()
+        assert button.evaluate("element => element === document.activeElement")
+
+    def test_it_has_landmarks_and_one_order_of_headings(self, opened):
+        for role in ("banner", "navigation", "main", "contentinfo"):
+            assert opened.get_by_role(role).count() == 1, role
+        levels = opened.evaluate(
+            "[...document.querySelectorAll('h1, h2, h3')].filter(h => h.offsetParent).map(h => +h.tagName[1])"
+        )
+        assert levels[0] == 1
+        assert all(b - a <= 1 for a, b in pairwise(levels))
+        links = opened.get_by_role("navigation").get_by_role("link")
+        for target in links.evaluate_all("links => links.map(link => link.hash)"):
+            assert opened.locator(target).count() == 1
+
+    def test_each_figure_has_a_name_and_a_description(self, opened):
+        figures = opened.get_by_role("img")
+        assert figures.count() == 5
+        for figure in figures.all():
+            title, told = (figure.locator(f"> {tag}").text_content() for tag in ("title", "desc"))
+            assert title
+            assert len(told) > 60
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_all_text_can_be_read(self, browser, opened, scheme):
+        """Contrast as the guidelines count it (AA): 4.5, of every text against what is behind it."""
+        opened.emulate_media(color_scheme=scheme)
+        opened.get_by_text("All 39 trials").click()
+        poor = opened.evaluate(CONTRAST)
+        assert poor == []
+
+    def test_a_dark_page_has_dark_figures(self, opened):
+        found = {}
+        for scheme in ("light", "dark"):
+            opened.emulate_media(color_scheme=scheme)
+            found[scheme] = opened.locator(".card").first.evaluate(
+                "card => getComputedStyle(card).backgroundColor"
+            )
+        assert found == {"light": "rgb(255, 255, 255)", "dark": "rgb(31, 33, 36)"}
+
+    def test_nothing_is_wider_than_a_phone(self, opened):
+        opened.set_viewport_size({"width": 400, "height": 800})
+        assert opened.evaluate("document.documentElement.scrollWidth") <= 400
 
 
-def test_the_data_is_told_with_its_sizes_and_its_source(paper_study):
-    text = write_report(paper_study, paper_study / "report.html").read_text()
+CONTRAST = """() => {
+  const parse = colour => (colour.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
+    .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = element => {
+    for (; element; element = element.parentElement) {
+      const colour = parse(getComputedStyle(element).backgroundColor);
+      if (colour[3] === undefined || colour[3] > 0) return colour;
+    }
+  };
+  const poor = new Set();
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
+    const box = element.getBoundingClientRect();
+    if (!own || !box.width || ["SCRIPT", "STYLE", "title", "desc"].includes(element.tagName)) continue;
+    const style = getComputedStyle(element), svg = element.namespaceURI.endsWith("svg");
+    const pair = [light(parse(svg ? style.fill : style.color)), light(behind(element))].sort((a, b) => b - a);
+    const ratio = (pair[0] + 0.05) / (pair[1] + 0.05);
+    if (ratio < 4.5) poor.add(`${element.tagName} ${ratio.toFixed(2)} ${element.textContent.slice(0, 30)}`);
+  }
+  return [...poor];
+}"""
+
+
+def test_the_data_is_told_with_its_sizes_and_its_source(paper_report):
+    text = paper_report.read_text()
     assert "1,300 training images, 137 validation images, 360 test images" in text
     assert "scikit-learn" in text
+
+
+@pytest.mark.parametrize("name", ["_none", "Ba$$in", "a$b$c", "卷积", "&amp"])
+@pytest.mark.filterwarnings("ignore:boxes stand for")
+def test_names_come_out_as_typed_on_the_page_and_in_its_figures(make_study, study_of, tmp_path, name):
+    text = study_of(f"name = '{name}'\ngrid.model.squeeze_ratio = [0.25, 0.5]")
+    _, page = report(make_study(text.replace('name = "s"', f"name = '{name}'")), tmp_path)
+    assert page.text.count(f"{name} (model.squeeze_ratio)") == 1
+    assert page.text.count(name) >= 6  # title, heading, two figures, table, study file
+
+
+def test_the_configurations_say_how_probably_they_stay_on_the_front(paper_page):
+    found = re.findall(r"\b(yes|no), (\d\.\d\d)\b", paper_page.text)
+    assert len(found) == 13
+    assert ("yes", "1.00") in found
+    assert any(word == "no" for word, _ in found)
+
+
+def test_the_papers_numbers_stand_beside_ours(paper_page):
+    assert "The paper's numbers and ours" in paper_page.text
+    assert "80.3 % top-5" in paper_page.text
+    assert "labelled 85.3 in both" in paper_page.text
+
+
+class TestDetails:
+    """What each trial opens, as data that a script reads."""
+
+    def read(self, file):
+        text = file.read_text()
+        return json.loads(re.search(r'id="details-data">(.*?)</script>', text, re.S)[1])
+
+    def test_what_all_share_stands_once_and_what_differs_with_each(self, paper_report):
+        found = self.read(paper_report)
+        assert found["shared"]["train.epochs"] == "40"
+        assert "model.squeeze_ratio" not in found["shared"]
+        assert found["trials"][0]["keys"] == {"model.pct_3x3": "0.5", "model.squeeze_ratio": "0.125"}
+        assert found["trials"][0]["results"]["test_examples"] == "360"
+        assert found["trials"][0]["facts"]["host"] == "laptop"
+
+    def test_the_end_of_each_log_is_there_and_hostile_text_stays_text(self, make_study, tmp_path):
+        out = make_study()
+        log = f"{'x' * 2000}\n{IMG}{SCRIPT} the end"
+        trial_folder(out, plan_folder(out).trials[1].id).log_file.write_text(log)
+        found = self.read(write_report(out, tmp_path / "report.html"))
+        assert found["trials"][1]["log"] == log[-1500:]
+        assert found["trials"][0]["log"] == ""
+
+    def test_logs_beyond_the_budget_are_left_out_and_said_to_be(self, make_study, tmp_path, monkeypatch):
+        monkeypatch.setattr("analysis.report_trials.LOG_BUDGET", 10)
+        out = make_study()
+        for trial in plan_folder(out).trials:
+            trial_folder(out, trial.id).log_file.write_text("sixteen letters.")
+        found = self.read(write_report(out, tmp_path / "report.html"))
+        assert {trial["log"] for trial in found["trials"]} == {None}
+
+
+def test_a_damaged_result_is_among_what_does_not_count(make_study, tmp_path):
+    out = make_study()
+    trial_folder(out, plan_folder(out).trials[0].id).result_file.write_text("{half")
+    _, page = report(out, tmp_path)
+    assert "failed: " in page.text
+    assert "not readable as JSON" in page.text
+
+
+def test_equal_reasons_are_counted_together(make_study, result, tmp_path):
+    failed = Status(status="failed", reason="out of memory")
+    out = make_study(outcome=lambda t: failed if t.config.seed else result(t))
+    _, page = report(out, tmp_path)
+    assert "4 failed: out of memory" in " ".join(page.text.split())
+
+
+def test_different_versions_are_said_in_the_summary(make_study, tmp_path):
+    out = make_study()
+    folder = trial_folder(out, plan_folder(out).trials[0].id)
+    status = folder.read_status()
+    versions = status.provenance["versions"] | {"jax": "0.11.0"}
+    folder.write_status(status.but(provenance=status.provenance | {"versions": versions}))
+    _, page = report(out, tmp_path)
+    assert "Trials ran with different versions of jax: 0.10.2 (5 trials), 0.11.0 (1 trial)." in page.text
+
+
+def test_the_best_at_each_size_has_a_table(paper_page):
+    assert "Best at each size" in paper_page.text
+    assert "200 kB" in paper_page.text

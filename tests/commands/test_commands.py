@@ -252,11 +252,22 @@ class TestStudy:
 
     def test_plot_writes_png_and_svg(self, sqzx, study, tmp_path):
         paths = sqzx("plot", study, "--out", tmp_path / "figures")[1].split()
-        assert sorted(p.rpartition(".")[2] for p in paths) == ["png", "png", "svg", "svg"]
+        names = {suffix: [Path(p).stem for p in paths if p.endswith(suffix)] for suffix in (".png", ".svg")}
+        assert names[".png"] == names[".svg"]
+        assert {"accuracy_along_axes", "accuracy_against_size", "learning_curves"} <= set(names[".png"])
         assert all((tmp_path / "figures" / p.rpartition("/")[2]).stat().st_size > 1000 for p in paths)
         code, _, err = sqzx("plot", study, "--out", tmp_path, "--metric", "test_top2", check=False)
         assert code == 2
         assert "did you mean test_top" in err
+
+    def test_plot_takes_another_size_and_error_on_a_log_axis(self, sqzx, study, tmp_path):
+        sqzx("plot", study, "--out", tmp_path, "--size", "macs", "--error")
+        drawn = (tmp_path / "accuracy_against_size.svg").read_text()
+        assert "multiply-accumulates for one image" in drawn
+        assert "error (log axis)" in drawn
+        code, _, err = sqzx("plot", study, "--out", tmp_path, "--size", "mac", check=False)
+        assert code == 2
+        assert "did you mean macs?" in err
 
     def test_report_is_one_file(self, sqzx, study, tmp_path):
         path = sqzx("report", study, "--out", tmp_path / "r.html")[1].strip()

@@ -1,0 +1,178 @@
+"""How good the networks of a sub-space are as a whole: distributions of their errors.
+
+The empirical distribution F(e) is the share of configurations whose error is below e: of two sub-spaces the
+one whose curve lies higher is the better place to look in, whatever its best point is (Radosavovic et al.,
+"On Network Design Spaces for Visual Recognition", ICCV 2019, section 3). Larger networks have smaller
+errors, so that paper's size-normalised distribution gives each configuration a weight: the sizes that all
+sub-spaces cover are cut into k bins, even on a logarithmic axis, and each bin weighs 1/k, shared evenly by
+its members.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.blocks import blocks
+from analysis.quantity import quantity_of, sized
+from analysis.statistics import summarise
+from analysis.style import COLOURS, StudyFigure, head, new_figure, styled
+from analysis.table import ACCURACIES
+from analysis.wording import percent, seeds_text
+
+FEWEST = 4
+"""Configurations that a sub-space needs; the distribution of fewer says nothing."""
+
+MOST_SPACES = 6
+MOST_BINS = 10
+RESAMPLES, SEED = 1000, 0
+
+
+class Distribution(NamedTuple):
+    """A sub-space's errors: at each `error`, the share below it, and the 95 % band of it."""
+
+    name: str
+    configurations: int
+    error: np.ndarray
+    share: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    median: float
+
+
+class Distributions(NamedTuple):
+    """The sub-spaces of a study on one data set, raw and size-normalised.
+
+    `normalised` is empty where the sub-spaces share no range of sizes in which each has members in at least
+    two bins; otherwise `bins` is their number and `sizes` the range, and each has the members in it.
+    """
+
+    data: str
+    raw: tuple[Distribution, ...]
+    normalised: tuple[Distribution, ...]
+    bins: int
+    sizes: tuple[float, float]
+    seeds: tuple[int, ...]
+
+
+def distributions(
+    frame: pd.DataFrame, metric: str = "test_top1", size: str = "bytes_fp32"
+) -> list[Distributions]:
+    """Return the distributions of the sweep blocks with at least four finished configurations."""
+    summary = sized(summarise(frame, metric), frame, quantity_of(size), metric)
+    found = []
+    for data, members in summary[summary["n"] > 0].groupby("data.name", sort=False):
+        spaces = {b.sweep: b.members for b in blocks(members) if len(b.members) >= FEWEST}
+        if spaces:
+            found.append(_distributions(str(data), dict(list(spaces.items())[:MOST_SPACES])))
+    return found
+
+
+def _distributions(data: str, spaces: dict[str, pd.DataFrame]) -> Distributions:
+    errors = {name: 1 - members["mean"].to_numpy(dtype=np.float64) for name, members in spaces.items()}
+    sizes = {name: members["size"].to_numpy(dtype=np.float64) for name, members in spaces.items()}
+    raw = tuple(distribution(name, e, np.full(len(e), 1 / len(e))) for name, e in errors.items())
+    edges = common_bins(list(sizes.values()))
+    normalised = []
+    for name in spaces if len(edges) > 2 else ():
+        weights = bin_weights(sizes[name], edges)
+        inside = weights > 0
+        normalised.append(distribution(name, errors[name][inside], weights[inside]))
+    seeds = tuple(int(n) for members in spaces.values() for n in members["n"])
+    span = (float(edges[0]), float(edges[-1])) if len(edges) else (np.nan, np.nan)
+    return Distributions(data, raw, tuple(normalised), max(len(edges) - 1, 0), span, seeds)
+
+
+def distribution(name: str, errors: np.ndarray, weights: np.ndarray) -> Distribution:
+    """Return the weighted distribution of some errors with a pointwise 95 % band.
+
+    The band is a bootstrap over configurations, as if they were drawn from their sub-space at random: 1,000
+    resamples from a fixed seed, each with its weights scaled to one. It says nothing of the seeds.
+    """
+    order = np.argsort(errors, kind="stable")
+    e, w = errors[order], weights[order] / weights.sum()
+    at = np.unique(e)
+    below = (e[:, None] <= at).astype(np.float64)
+    counts = np.random.default_rng(SEED).multinomial(len(e), np.full(len(e), 1 / len(e)), RESAMPLES)
+    drawn = counts * w
+    shares = (drawn / drawn.sum(axis=1, keepdims=True)) @ below
+    low, high = np.quantile(shares, [0.025, 0.975], axis=0)
+    share = w @ below
+    median = float(at[np.searchsorted(share, 0.5 - 1e-12)])
+    return Distribution(name, len(e), at, share, low, high, median)
+
+
+def common_bins(sizes: list[np.ndarray]) -> np.ndarray:
+    """Return the edges of the most bins, at most ten, over the shared sizes that no sub-space leaves empty.
+
+    Fewer than three edges say that there are none: with one bin nothing is normalised.
+    """
+    low, high = max(s.min() for s in sizes), min(s.max() for s in sizes)
+    for bins in range(MOST_BINS, 1, -1) if 0 < low < high else ():
+        edges = np.geomspace(low, high, bins + 1)
+        edges[0], edges[-1] = low, high  # geomspace may miss its ends by a rounding
+        if all((np.histogram(s, edges)[0] > 0).all() for s in sizes):
+            return edges
+    return np.empty(0)
+
+
+def bin_weights(sizes: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return each configuration's weight: 1 / (bins x members of its bin), 0 outside of all bins."""
+    members, _ = np.histogram(sizes, edges)
+    place = np.clip(np.searchsorted(edges, sizes, side="right") - 1, 0, len(members) - 1)
+    inside = (sizes >= edges[0]) & (sizes <= edges[-1])
+    return np.where(inside, 1 / (len(members) * np.maximum(members[place], 1)), 0.0)
+
+
+def draw_distributions(
+    found: Distributions, metric: str = "test_top1", size: str = "bytes_fp32"
+) -> StudyFigure:
+    """Draw the raw distributions, and beside them the size-normalised ones where there are some."""
+    panels = 2 if found.normalised else 1
+    quantity, name = quantity_of(size), ACCURACIES[metric].replace("accuracy", "error")
+    with styled():
+        figure = new_figure(4.9 * panels + 0.8 * (panels == 1), 4.3)
+        head(
+            figure,
+            f"Distributions of errors: {found.data}",
+            f"Share of a sweep's configurations, whose number is in brackets, with a mean {name} up to e "
+            f"({seeds_text(list(found.seeds))}). Bands: 95 %, resampling configurations.",
+        )
+        axes = figure.subplots(1, panels, squeeze=False, sharey=True)[0]
+        _draw_panel(axes[0], found.raw, "as they are" if found.normalised else "", metric)
+        axes[0].set_ylabel("share of configurations")
+        if found.normalised:
+            low, high = (quantity.text(value) for value in found.sizes)
+            title = f"size-normalised: {found.bins} bins from {low} to {high}"
+            _draw_panel(axes[1], found.normalised, title, metric)
+    return figure
+
+
+def _draw_panel(axes: Axes, found: tuple[Distribution, ...], title: str, metric: str) -> None:
+    end = max(d.error[-1] for d in found)
+    start = min(d.error[0] for d in found)
+    room = 0.06 * ((end - start) or 0.01)
+    styles = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 1)))
+    for d, colour, line in zip(found, COLOURS, styles, strict=False):
+        at = np.concatenate([[start - room], d.error, [end + room]])
+        low, share, high = (np.concatenate([[0.0], v, v[-1:]]) for v in (d.low, d.share, d.high))
+        axes.fill_between(at, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
+        axes.step(at, share, where="post", color=colour, linestyle=line, linewidth=1.8)
+    axes.set_title(title, fontweight="normal")
+    axes.set(xlim=(start - room, end + room), ylim=(0, 1.02))
+    axes.set_xlabel(f"e: {ACCURACIES[metric].replace('accuracy', 'error')}")
+    axes.xaxis.set_major_formatter(lambda share, _: f"{round(100 * share, 6):g} %")
+    legend = axes.legend(axes.lines, ["."] * len(axes.lines), loc="lower right")
+    for text, d in zip(legend.get_texts(), found, strict=True):
+        name = d.name if len(d.name) <= 26 else d.name[:25] + "…"
+        text.set_text(f"{name} ({d.configurations})")
+
+
+def told(found: Distributions) -> str:
+    """Return the medians in one sentence, for who cannot see the curves."""
+    raw = "; ".join(f"{d.name} {percent(d.median)} ({d.configurations})" for d in found.raw)
+    normalised = "; ".join(f"{d.name} {percent(d.median)}" for d in found.normalised)
+    return f"Median errors on {found.data}, configurations in brackets: {raw}." + (
+        f" Size-normalised: {normalised}." if normalised else ""
+    )

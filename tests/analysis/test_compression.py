@@ -1,0 +1,89 @@
+import pandas as pd
+import pytest
+
+from analysis.compression import UNCOMPRESSED, compressions, draw_compression, told
+from analysis.figures import drawings
+from analysis.paper import table2
+from analysis.table import load
+
+
+@pytest.fixture
+def frame(make_study) -> pd.DataFrame:
+    """A dense network of each family, and what two methods made of them, three seeds each."""
+    dense = load(make_study()).head(3)
+    rows = [
+        ("squeezenet", None, None, 0.90),
+        ("squeezenet", "deep_compression", 5_000, 0.88),
+        ("squeezenet", "deep_compression", 2_000, 0.80),
+        ("alexnet", None, None, 0.95),
+        ("alexnet", "svd", 8_000, 0.93),
+        ("alexnet", "deep_compression", 3_000, 0.94),
+    ]
+    parts = []
+    for i, (family, recipe, size, accuracy) in enumerate(rows):
+        part = dense.assign(
+            id=[f"t{i}{seed}" for seed in range(3)],
+            config_id=f"c{i}",
+            name=f"{family} {recipe}",
+            test_top1=[accuracy - 0.01, accuracy, accuracy + 0.01],
+            bytes_compressed=pd.array([size] * 3, dtype="Int64"),
+        )
+        part["model.family"] = pd.Series([family] * 3, dtype="str", index=part.index)
+        part["compress.recipe"] = pd.Series([recipe] * 3, dtype="str", index=part.index)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_each_network_has_what_every_method_made_of_it(frame):
+    (found,) = compressions(frame)
+    assert found.methods == ("deep_compression", "svd")
+    groups = {
+        (family, method): sorted(members["size"])
+        for (family, method), members in found.points.groupby(["family", "method"])
+    }
+    dense = float(frame["bytes_fp32"].iloc[0])
+    assert groups == {
+        ("AlexNet", UNCOMPRESSED): [dense],
+        ("AlexNet", "svd"): [8_000],
+        ("AlexNet", "deep_compression"): [3_000],
+        ("SqueezeNet", UNCOMPRESSED): [dense],
+        ("SqueezeNet", "deep_compression"): [2_000, 5_000],
+    }
+    assert found.points.groupby("family")["network"].nunique().tolist() == [1, 1]
+
+
+def test_a_line_runs_from_the_dense_network_through_smaller_and_smaller_files(frame):
+    (found,) = compressions(frame)
+    (axes,) = draw_compression(found).axes
+    lines = {
+        tuple(round(float(x)) for x in line.get_xdata()): line.get_color()
+        for line in axes.lines
+        if line.get_linestyle() != "None"
+    }
+    dense = int(frame["bytes_fp32"].iloc[0])
+    assert set(lines) == {(dense, 5_000, 2_000), (dense, 8_000), (dense, 3_000)}
+    assert lines[dense, 5_000, 2_000] == lines[dense, 3_000] != lines[dense, 8_000]  # one colour a method
+    assert any("deep_compression\n2 kB" in text.get_text() for text in axes.texts)
+
+
+def test_the_papers_table_stands_beside(frame):
+    (found,) = compressions(frame)
+    ours, theirs = draw_compression(found, published=table2()).axes
+    assert len(ours.lines) == 8  # three lines, and the points of five groups
+    assert len(theirs.lines) == 10  # four lines, and the points of six groups
+    texts = [text.get_text() for text in theirs.texts]
+    assert "Deep Compression\n470 kB, 10.2x" in texts
+    assert "SVD\n48 MB, 5x" in texts
+
+
+def test_it_is_drawn_where_something_was_compressed(frame):
+    frame = frame[frame["model.family"] == "squeezenet"]
+    names = [one.name for one in drawings(frame)]
+    assert "accuracy_against_compressed_bytes" in names
+    dense = frame[frame["compress.recipe"].isna()]
+    assert "accuracy_against_compressed_bytes" not in [one.name for one in drawings(dense)]
+
+
+def test_the_smallest_files_are_told_in_words(frame):
+    (found,) = compressions(frame)
+    assert "SqueezeNet, deep_compression: squeezenet deep_compression: 2 kB" in told(found)
