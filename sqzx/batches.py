@@ -8,25 +8,10 @@ from sqzx.config import DataConfig
 from sqzx.data.splits import Split
 from sqzx.streams import generator
 
-NEAR_BYTES = 2 << 20
-"""Twice the second-level cache of a core of the machine where it was found by measurement."""
-
 
 def batch_size(wanted: int, examples: int) -> int:
     """Return the size of a training batch: all examples where there are fewer than a batch."""
     return min(wanted, examples)
-
-
-def micro_batch(batch: int, peak_activations: int) -> int:
-    """Return the number of images at once for which a layer's maps stay near a core of a CPU.
-
-    The gradient of a batch is the sum of those of its parts, and a part whose largest layer
-    (`counting.Network.peak_activations`) fits into `NEAR_BYTES` runs faster: 16 images of 28x28 pixels 1.4
-    times as fast as 128. A batch that has no divisor near that number stays whole.
-    """
-    most = max(1, NEAR_BYTES // (4 * peak_activations))
-    divisors = [n for n in range(1, batch + 1) if batch % n == 0 and n <= most]
-    return divisors[-1] if divisors[-1] > most // 4 else batch
 
 
 def steps_per_epoch(wanted: int, examples: int) -> int:

@@ -11,10 +11,10 @@ import numpy as np
 import optax
 from jax import Array
 
-from sqzx.batches import micro_batch
 from sqzx.config import TrialConfig
 from sqzx.counting import count
 from sqzx.data.splits import Splits
+from sqzx.memory import micro_batch
 from sqzx.network import Apply, Parameters
 from sqzx.optimizer import optimizer_of, schedule
 from sqzx.preprocessing import Preprocessing
@@ -81,7 +81,7 @@ def compile_programs(
     With several `replicates` such trials are one program: `state`, `hyper`, the key, images and labels of a
     step, its loss and the logits have a leading axis of that length. They share the step's number.
 
-    On a CPU a batch may be the sum of smaller ones (`batches.micro_batch`), each a call of one program: a
+    On a CPU a batch may be the sum of smaller ones (`memory.micro_batch`), each a call of one program: a
     loop inside of a program runs slower there.
     """
     network = count(config.model, config.data.image_shape)

@@ -9,9 +9,9 @@ leave the cache; what it saves is starting and compiling.
 
 import dataclasses
 
-from sqzx.batches import NEAR_BYTES
 from sqzx.config import HYPERPARAMETERS, TrialConfig
 from sqzx.counting import Network
+from sqzx.memory import NEAR_BYTES
 
 ON_ACCELERATOR = 8
 """Trials that "auto" stacks on an accelerator."""

@@ -4,6 +4,7 @@
 
     [constraints]
     params = { max = 2_000_000 }            # ranges of counted quantities, both ends included
+    est_memory_mb = { max = 4000 }          # of a trial's process: see `sqzx.memory`
     est_seconds = { max = 3600 }            # as far as it is known: see `sweeps.estimates`
     require = ["model.base_e <= model.incr_e", "train.batch_size >= 16"]   # between keys, or key and number
 
@@ -19,7 +20,9 @@ from typing import Any, NamedTuple
 
 from sqzx.config import TrialConfig, read_tree
 from sqzx.counting import Network
+from sqzx.data.info import DatasetInfo
 from sqzx.errors import InputError
+from sqzx.memory import expected_memory_mb
 from sqzx.schema import Key
 from sweeps.random_axes import numeric
 from sweeps.reading import check_key, check_known, read_table, read_tables
@@ -38,6 +41,16 @@ class Sizes(NamedTuple):
     peak_activations: int
     parametric_layers: int
 
+    def expected_memory_mb(self, config: TrialConfig, info: DatasetInfo) -> float:
+        """Return the expected peak memory of a trial of such a network, in MB; see `sqzx.memory`."""
+        return expected_memory_mb(
+            config,
+            info,
+            params=self.params,
+            layers=self.parametric_layers,
+            peak_activations=self.peak_activations,
+        )
+
     @classmethod
     def of(cls, network: Network) -> "Sizes":
         """Add up a counted network, in one pass: a large study has many."""
@@ -55,15 +68,16 @@ class Quantity(NamedTuple):
     """What a study may bound: the type of its bounds, and what it is for a trial."""
 
     annotation: type
-    of: Callable[[TrialConfig, Sizes], int | float]
+    of: Callable[[TrialConfig, Sizes, DatasetInfo], int | float]
 
 
 QUANTITIES: Mapping[str, Quantity] = {
-    "params": Quantity(int, lambda config, sizes: sizes.params),
-    "macs": Quantity(int, lambda config, sizes: sizes.macs),
-    "flops": Quantity(int, lambda config, sizes: sizes.flops),
-    "bytes_fp32": Quantity(int, lambda config, sizes: sizes.bytes_fp32),
-    "peak_activations": Quantity(int, lambda config, sizes: sizes.peak_activations),
+    "params": Quantity(int, lambda config, sizes, info: sizes.params),
+    "macs": Quantity(int, lambda config, sizes, info: sizes.macs),
+    "flops": Quantity(int, lambda config, sizes, info: sizes.flops),
+    "bytes_fp32": Quantity(int, lambda config, sizes, info: sizes.bytes_fp32),
+    "peak_activations": Quantity(int, lambda config, sizes, info: sizes.peak_activations),
+    "est_memory_mb": Quantity(float, lambda config, sizes, info: sizes.expected_memory_mb(config, info)),
 }
 """The quantities that a configuration alone decides."""
 
@@ -133,8 +147,13 @@ class Constraints:
     requirements: tuple[Requirement, ...] = ()
     exclusions: tuple[Mapping[str, Any], ...] = ()
 
-    def refusal(self, settings: Mapping[str, Any], config: TrialConfig, sizes: Sizes) -> Refusal | None:
-        """Return the first reason to skip a point, given as settings, resolved and counted, or None."""
+    def refusal(
+        self, settings: Mapping[str, Any], config: TrialConfig, sizes: Sizes, info: DatasetInfo
+    ) -> Refusal | None:
+        """Return the first reason to skip a point, given as settings, resolved and counted, or None.
+
+        `info` is the metadata of the point's data.
+        """
         for number, excluded in enumerate(self.exclusions, 1):
             if all(_has(settings, config, key, value) for key, value in excluded.items()):
                 told = ", ".join(f"{key} = {value}" for key, value in excluded.items())
@@ -143,7 +162,7 @@ class Constraints:
             if refusal := requirement.refusal(config):
                 return refusal
         for bounds in self.ranges:
-            if refusal := bounds.refusal(QUANTITIES[bounds.name].of(config, sizes)):
+            if refusal := bounds.refusal(QUANTITIES[bounds.name].of(config, sizes, info)):
                 return refusal
         return None
 

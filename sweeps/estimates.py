@@ -1,4 +1,4 @@
-"""What a trial will cost, in seconds on one worker and bytes on disk, by what is known so far.
+"""What a trial will cost, in seconds on one worker, memory and bytes on disk, by what is known so far.
 
 Seconds: the mean of finished trials of the same configuration; else, from all finished trials, their usual
 start and compilation, and their training scaled by MACs and images; else the same from a few calibrated
@@ -75,6 +75,11 @@ class Estimates:
             fixed = statistics.fmean(c.fixed_seconds for c in self.calibrations)
             return fixed + image_seconds(self.calibrations, macs) * images
         return None
+
+    def memory_mb(self, trial: "PlannedTrial") -> float:
+        """Return the expected peak memory of a trial's process, in MB (`sqzx.memory`)."""
+        info = self.info_of(trial.config.data.name)
+        return round(trial.sizes.expected_memory_mb(trial.config, info))
 
     def disk_bytes(self, trial: "PlannedTrial") -> int:
         """Return the expected size of a trial's folder."""

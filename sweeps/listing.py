@@ -53,14 +53,14 @@ def write_plan_csv(plan: Plan, path: Path) -> None:
         for trial in plan.trials:
             told = (shown(trial.settings[key]) if key in trial.settings else "" for key in axes)
             identity = (trial.id, trial.config_id, trial.name, trial.config.seed, ";".join(trial.sweeps))
-            cost = (trial.est_seconds, trial.est_disk_bytes)
+            cost = (trial.est_seconds, trial.est_memory_mb, trial.est_disk_bytes)
             rows.writerow((*identity, *told, *trial.sizes, trial.status.status, trial.status.reason, *cost))
         text.detach()
 
     write_whole(path, write)
 
 
-_CSV_LAST = ("status", "reason", "est_seconds", "est_disk_bytes")
+_CSV_LAST = ("status", "reason", "est_seconds", "est_memory_mb", "est_disk_bytes")
 
 
 def _trial_json(trial: PlannedTrial) -> dict[str, Any]:
@@ -75,6 +75,7 @@ def _trial_json(trial: PlannedTrial) -> dict[str, Any]:
         "status": trial.status.status,
         "reason": trial.status.reason,
         "est_seconds": trial.est_seconds,
+        "est_memory_mb": trial.est_memory_mb,
         "est_disk_bytes": trial.est_disk_bytes,
     }
 
@@ -127,7 +128,17 @@ def print_plan(plan: Plan, workers: int) -> None:
     """Print a row a configuration, the skipped points by reason, and what the rest will cost."""
     from rich.text import Text
 
-    columns = ("id", "configuration", "seeds", "parameters", "bytes", "MACs", "seconds each", "state")
+    columns = (
+        "id",
+        "configuration",
+        "seeds",
+        "parameters",
+        "bytes",
+        "MACs",
+        "seconds each",
+        "MB each",
+        "state",
+    )
     table = new_table(*columns, left=("id", "configuration", "state"))
     configurations = _by_configuration(plan)
     for trials in configurations[:MOST_ROWS]:
@@ -140,6 +151,7 @@ def print_plan(plan: Plan, workers: int) -> None:
             f"{first.sizes.bytes_fp32:,}",
             f"{first.sizes.macs:,}",
             "?" if first.est_seconds is None else f"{first.est_seconds:.1f}",
+            "?" if first.est_memory_mb is None else f"{first.est_memory_mb:,.0f}",
             _states(trials),
         )
     print_table(table)

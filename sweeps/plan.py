@@ -47,6 +47,7 @@ class PlannedTrial:
     sizes: Sizes
     status: Status = PENDING
     est_seconds: float | None = None
+    est_memory_mb: float | None = None
     est_disk_bytes: int | None = None
 
     @property
@@ -167,7 +168,7 @@ def _judged(
     except ArchitectureError as error:
         reason = str(error).removeprefix(f"{study.source}: ")
         return Refusal(reason.partition(": ")[0], reason)  # the key that no network can have
-    return study.constraints.refusal(settings, config, sizes) or (config, sizes)
+    return study.constraints.refusal(settings, config, sizes, info_of(config.data.name)) or (config, sizes)
 
 
 def with_statuses(plan: Plan, out: Path) -> Plan:
@@ -209,7 +210,10 @@ def priced(plan: Plan, out: Path | None, calibrations: tuple[Calibration, ...] =
             trial
             if trial.status.status == "removed"
             else dataclasses.replace(
-                trial, est_seconds=known.seconds(trial), est_disk_bytes=known.disk_bytes(trial)
+                trial,
+                est_seconds=known.seconds(trial),
+                est_memory_mb=known.memory_mb(trial),
+                est_disk_bytes=known.disk_bytes(trial),
             )
             for trial in plan.trials
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from sqzx.terminal import duration
 from sqzx.trial import Status, TrialFolder
+from sweeps.listing import skipped_lines
 from sweeps.plan import Plan, PlannedTrial
 
 if TYPE_CHECKING:
@@ -121,8 +122,8 @@ class PlainView:
         counts = plan.counts()
         self._total, self._done = len(plan.trials) - counts["removed"], counts["done"]
         _say(f"{plan.study.name}: {self._total} trials, {counts['done']} done before")
-        for skipped in plan.skipped:
-            _say(f"skipped  {skipped.text}")
+        for line in skipped_lines(plan):
+            _say(line)
 
     def started(self, worker: "Worker") -> None:
         """Say which trials have started."""

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqzx.batches import NEAR_BYTES, augmented, batch_size, epoch_batches, micro_batch, steps_per_epoch
+from sqzx.batches import augmented, batch_size, epoch_batches, steps_per_epoch
 from sqzx.config import DataConfig
 from sqzx.data.splits import Split
 from sqzx.streams import generator
@@ -147,25 +147,3 @@ def shifted(image, down, right):
             if 0 <= row - down < height and 0 <= column - right < width:
                 out[row, column] = image[row - down, column - right]
     return out
-
-
-class TestMicroBatches:
-    @pytest.mark.parametrize(
-        ("batch", "peak", "expected"),
-        [
-            (128, 31_360, 16),  # squeezenet_small on 28x28 pixels: 125 kB an image
-            (64, 2_560, 64),  # the same on 8x8: the whole batch is near
-            (100, 31_360, 10),
-            (127, 31_360, 127),  # no part divides it
-            (30, 31_360, 15),
-            (32, 1_473_216, 1),  # v1.0 on 227x227: one image is more than is near
-        ],
-    )
-    def test_the_largest_part_that_is_near(self, batch, peak, expected):
-        assert micro_batch(batch, peak) == expected
-
-    @given(batch=st.integers(1, 600), peak=st.integers(1, 10**7))
-    def test_parts_make_up_the_batch(self, batch, peak):
-        part = micro_batch(batch, peak)
-        assert batch % part == 0
-        assert part == batch or part == 1 or 4 * peak * part <= NEAR_BYTES

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from sqzx import batches, programs
+from sqzx import memory, programs
 from sqzx.data.splits import load_splits_of
 from sqzx.network import initial_parameters, pure
 from sqzx.optimizer import hyperparameters, make_optimizer
@@ -77,9 +77,9 @@ def test_a_step_in_parts_compiles_two_programs_once(made, caplog):
 
 def test_the_rule_decides(tiny, monkeypatch):
     """Where a part of the batch is all that is near, it is what runs."""
-    monkeypatch.setattr(batches, "NEAR_BYTES", 4 * 4 * 1024)
+    monkeypatch.setattr(memory, "NEAR_BYTES", 4 * 4 * 1024)
     peak = 1024
-    assert batches.micro_batch(SIZE, peak) == 4
+    assert memory.micro_batch(SIZE, peak) == 4
 
 
 class TestQuickCompilation:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sqzx.config import resolve
 from sqzx.counting import count, parametric_layers
+from sqzx.data.info import dataset_info
 from sqzx.errors import InputError
 from sweeps.constraints import QUANTITIES, Sizes
 from sweeps.plan import Plan, plan_study
@@ -166,7 +167,10 @@ class TestRanges:
     @given(name=st.sampled_from(sorted(QUANTITIES)), low=st.integers(0, 10**7), span=st.integers(0, 10**7))
     def test_what_is_left_lies_within_both_ends(self, name, low, span):
         grid = "[[sweep]]\ngrid.model.squeeze_ratio = [0.125, 0.25, 0.5, 1.0]\n"
-        everything = [QUANTITIES[name].of(t.config, t.sizes) for t in plan(grid).trials]
+        everything = [
+            QUANTITIES[name].of(t.config, t.sizes, dataset_info(t.config.data.name))
+            for t in plan(grid).trials
+        ]
         expected = [value for value in everything if low <= value <= low + span]
         text = f"{grid}[constraints]\n{name} = {{ min = {low}, max = {low + span} }}"
         if not expected:
@@ -174,5 +178,7 @@ class TestRanges:
                 plan(text)
             return
         left = plan(text)
-        assert [QUANTITIES[name].of(t.config, t.sizes) for t in left.trials] == expected
+        assert [
+            QUANTITIES[name].of(t.config, t.sizes, dataset_info(t.config.data.name)) for t in left.trials
+        ] == expected
         assert {s.rule for s in left.skipped} <= {f"constraints.{name}.min", f"constraints.{name}.max"}
