@@ -4,8 +4,10 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import Array, lax
 
 from sqzx.config import HYPERPARAMETERS, TrainConfig
 
@@ -40,7 +42,14 @@ def schedule(config: TrainConfig, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformation:
-    """Return the optimiser for a training of `steps` steps."""
+    """Return the optimiser for a training of `steps` steps.
+
+    Its state has two vectors for each moment, of all kernels and of all biases.
+    """
+    return _side_by_side(_transformation(config, steps))
+
+
+def _transformation(config: TrainConfig, steps: int) -> optax.GradientTransformation:
     clip = [] if config.gradient_clip is None else [optax.clip_by_global_norm(config.gradient_clip)]
     rate = schedule(config, steps)
     if config.optimizer == "adamw":
@@ -53,6 +62,45 @@ def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformat
         optax.scale_by_learning_rate(rate),
         optax.trace(0.0 if config.momentum is None else config.momentum),
     )
+
+
+def _side_by_side(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Let an optimiser see all kernels as one vector, and all biases as another.
+
+    What it does is by element, or over all of them (the norm of a clip). With operations for each of the 52
+    arrays of a SqueezeNet the training step takes up to twice as long to compile.
+    """
+
+    def init(params: Any) -> Any:
+        joined = jax.eval_shape(_joined, params)
+        return inner.init(jax.tree.map(lambda vector: np.zeros(vector.shape, vector.dtype), joined))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        joined: Any
+        joined, state = inner.update(_joined(updates), state, None if params is None else _joined(params))
+        return _parted(joined, updates), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def _joined(tree: Any) -> dict[str, Array]:
+    """Return the arrays of each kind ("kernel", "bias", ...: the last key of their path) end to end."""
+    kinds: dict[str, list[Array]] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        kinds.setdefault(path[-1].key, []).append(jnp.ravel(leaf))
+    return {kind: jnp.concatenate(leaves) for kind, leaves in kinds.items()}
+
+
+def _parted(joined: dict[str, Array], like: Any) -> Any:
+    """Return the arrays of `_joined` in the tree `like`, whose leaves tell their shapes."""
+    used = dict.fromkeys(joined, 0)
+
+    def part(path: Any, leaf: Array) -> Array:
+        kind = path[-1].key
+        start, used[kind] = used[kind], used[kind] + leaf.size
+        return lax.slice_in_dim(joined[kind], start, used[kind]).reshape(leaf.shape)
+
+    return jax.tree_util.tree_map_with_path(part, like)
 
 
 def _kernels(parameters: Any) -> Any:
