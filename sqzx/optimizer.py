@@ -76,7 +76,6 @@ def _side_by_side(inner: optax.GradientTransformation) -> optax.GradientTransfor
         return inner.init(jax.tree.map(lambda vector: np.zeros(vector.shape, vector.dtype), joined))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        joined: Any
         joined, state = inner.update(_joined(updates), state, None if params is None else _joined(params))
         return _parted(joined, updates), state
 
@@ -91,7 +90,7 @@ def _joined(tree: Any) -> dict[str, Array]:
     return {kind: jnp.concatenate(leaves) for kind, leaves in kinds.items()}
 
 
-def _parted(joined: dict[str, Array], like: Any) -> Any:
+def _parted(joined: Any, like: Any) -> Any:
     """Return the arrays of `_joined` in the tree `like`, whose leaves tell their shapes."""
     used = dict.fromkeys(joined, 0)
 
