@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,9 @@ from sqzx.provenance import available_cores, has_accelerator
 from sweeps.devices import visible_devices
 from sweeps.executors import Resources
 
+LOOPBACK = ("127.", "localhost:")
+KNOCK_SECONDS = 10.0
+LONG_PATH = 30
 OBJECT_STORE_BYTES = 200 << 20
 
 
@@ -26,10 +30,11 @@ def connected(exits: ExitStack, resources: Resources) -> Any:
             f"RAY_ADDRESS={address}: a run needs the cluster's own address (HOST:6379), from one of its nodes"
         )
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if not address:
-        # Ray reads these when it is imported. The first keeps it to the loopback address; the token keeps
-        # other users of this machine out, and Ray from writing one into the home folder.
+    # Ray reads these when it is imported. The first keeps it to the loopback address.
+    if not address or address.startswith(LOOPBACK):
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    if not address:
+        # A token keeps other users of this machine out; one of our own, since Ray's goes into the home folder.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
@@ -45,12 +50,15 @@ def connected(exits: ExitStack, resources: Resources) -> Any:
     with _signals_kept():
         if address:
             try:
+                _knock(address)
                 ray.init(address=address, **quiet)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                reason = str(error).strip().splitlines()[0]
+            except (OSError, RuntimeError, ValueError) as error:
+                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
                 raise InputError(f"RAY_ADDRESS={address}: no cluster to work with ({reason})") from None
         else:
-            logs = tempfile.mkdtemp(prefix="sqzx-ray-")
+            # Its sockets lie there, too, and their paths may have 107 bytes.
+            place = tempfile.gettempdir()
+            logs = tempfile.mkdtemp(prefix="sqzx-ray-", dir=place if len(place) < LONG_PATH else "/tmp")
             exits.callback(shutil.rmtree, logs, ignore_errors=True)
             uses_devices = has_accelerator() if resources.gpus is None else resources.gpus > 0
             ray.init(
@@ -65,6 +73,13 @@ def connected(exits: ExitStack, resources: Resources) -> Any:
             )
     exits.callback(ray.shutdown)
     return ray
+
+
+def _knock(address: str) -> None:
+    """See that somebody listens at an address: Ray itself would try for minutes. OSError where nobody does."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
 
 
 @contextmanager
