@@ -6,6 +6,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -30,13 +31,13 @@ def connected(exits: ExitStack, resources: Resources) -> Any:
             f"RAY_ADDRESS={address}: a run needs the cluster's own address (HOST:6379), from one of its nodes"
         )
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Ray reads these when it is imported. The first keeps it to the loopback address.
-    if not address or address.startswith(LOOPBACK):
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    if not address:
-        # A token keeps other users of this machine out; one of our own, since Ray's goes into the home folder.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    if "ray" not in sys.modules:  # Ray reads these when it is imported
+        if not address or address.startswith(LOOPBACK):
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # keeps it to the loopback address
+        if not address:
+            # A token keeps other users of this machine out. Ray's own would lie in the home folder.
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         import ray
         import ray.util.scheduling_strategies
@@ -76,7 +77,7 @@ def connected(exits: ExitStack, resources: Resources) -> Any:
 
 
 def _knock(address: str) -> None:
-    """See that somebody listens at an address: Ray itself would try for minutes. OSError where nobody does."""
+    """See that somebody listens at an address, or raise OSError: Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()

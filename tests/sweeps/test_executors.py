@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from contextlib import ExitStack, closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -155,17 +156,19 @@ class TestLocal(Contract):
         assert all(devices.get("JAX_PLATFORMS") == "cpu" for devices in seen) == (share == 0)
 
 
+@pytest.fixture(scope="module")
+def cluster():
+    """One cluster of this machine for all tests, to which each executor connects."""
+    from sweeps.ray_cluster import connected
+
+    with ExitStack() as exits:
+        yield connected(exits, Resources())
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+@pytest.mark.usefixtures("cluster")
 class TestRay(Contract):
     name = "ray"
-
-    @pytest.fixture(scope="class", autouse=True)
-    def cluster(self):
-        """One cluster of this machine for all tests, to which each executor connects."""
-        pytest.importorskip("ray", reason="Ray is not installed")
-        from sweeps.ray_cluster import connected
-
-        with ExitStack() as exits:
-            yield connected(exits, Resources())
 
     def test_where_the_study_s_folder_is_not_seen_it_travels_there_and_back(self, tiny, opened, uncut):
         (trial,) = plan_study(read_study(tiny.write((0.25,), epochs=150).file)).trials
