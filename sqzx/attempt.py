@@ -143,6 +143,12 @@ class _Attempt:
             provenance=provenance(),
         )
         self.folder.write_status(self.status)
+        old, new = (len(status.provenance.get("cores", ())) for status in (before, self.status))
+        if old and old != new and self.folder.checkpoints.exists():
+            self.on_fault(
+                f"began on {_cores(old)} and goes on on {_cores(new)}: the numbers need not be, bit for bit, "
+                "those of an uncut run"
+            )
 
     def tell(self, line: str) -> None:
         """Put a line into the trial's log; a full disk or a closed pipe costs the line, not the trial."""
@@ -205,6 +211,10 @@ def _end_rest(attempts: Sequence[_Attempt], state: State, reason: str) -> None:
     for one in attempts:
         if one.status.status == "running":
             one.end(state, reason)
+
+
+def _cores(number: int) -> str:
+    return "1 core" if number == 1 else f"{number} cores"
 
 
 def _digest(origin: "Model | None") -> str | None:

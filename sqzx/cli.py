@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -40,9 +40,36 @@ Set = Annotated[
 ]
 StudyFile = Annotated[Path, Parameter(help="The study file (TOML).")]
 Folder = Annotated[Path, Parameter(help="The folder of a study.")]
-Workers = Annotated[int | None, Parameter(name="--workers", help="Trials at once; one a core by default.")]
+Workers = Annotated[
+    int | None, Parameter(name="--workers", help="Trials at once; by default as many as fit.")
+]
+Executor = Annotated[
+    Literal["local", "ray"],
+    Parameter(name="--executor", help="This machine, or a Ray cluster (RAY_ADDRESS; else one started here)."),
+]
+CoresPerWorker = Annotated[
+    int,
+    Parameter(
+        name="--cores-per-worker",
+        help="Cores of its own for each trial. The same number on a resume gives the same bits.",
+    ),
+]
+GpusPerWorker = Annotated[
+    float | None,
+    Parameter(
+        name="--gpus-per-worker",
+        help="An NVIDIA device for each trial (1), a share of one with its memory (0.5), or none (0).",
+    ),
+]
 TimeLimit = Annotated[
     float | None, Parameter(name="--time-limit", help="Seconds for one attempt at a trial.")
+]
+StallLimit = Annotated[
+    float | None,
+    Parameter(
+        name="--stall-limit",
+        help="Seconds without a new line of metrics; a trial writes some each 15 s while it steps.",
+    ),
 ]
 FailFast = Annotated[
     bool, Parameter(name="--fail-fast", negative="", help="End the run at the first failure.")
@@ -482,8 +509,12 @@ def run_(
     study: StudyFile,
     *,
     out: Out,
+    executor: Executor = "local",
     workers: Workers = None,
+    cores_per_worker: CoresPerWorker = 1,
+    gpus_per_worker: GpusPerWorker = None,
     time_limit: TimeLimit = None,
+    stall_limit: StallLimit = None,
     fail_fast: FailFast = False,
     stack: Stack = "1",
 ) -> int:
@@ -492,7 +523,16 @@ def run_(
     from sweeps.study import read_study
     from sweeps.view import view_for_output
 
-    options = _run_options(workers, time_limit, fail_fast, stack)
+    options = _run_options(
+        executor=executor,
+        workers=workers,
+        cores_per_worker=cores_per_worker,
+        gpus_per_worker=gpus_per_worker,
+        time_limit=time_limit,
+        stall_limit=stall_limit,
+        fail_fast=fail_fast,
+        stack=stack,
+    )
     return run(read_study(study), out, options, view_for_output()).exit_code
 
 
@@ -500,8 +540,12 @@ def run_(
 def retry(
     folder: Folder,
     *,
+    executor: Executor = "local",
     workers: Workers = None,
+    cores_per_worker: CoresPerWorker = 1,
+    gpus_per_worker: GpusPerWorker = None,
     time_limit: TimeLimit = None,
+    stall_limit: StallLimit = None,
     fail_fast: FailFast = False,
     stack: Stack = "1",
 ) -> int:
@@ -509,17 +553,37 @@ def retry(
     from sweeps.runner import retry
     from sweeps.view import view_for_output
 
-    options = _run_options(workers, time_limit, fail_fast, stack)
+    options = _run_options(
+        executor=executor,
+        workers=workers,
+        cores_per_worker=cores_per_worker,
+        gpus_per_worker=gpus_per_worker,
+        time_limit=time_limit,
+        stall_limit=stall_limit,
+        fail_fast=fail_fast,
+        stack=stack,
+    )
     return retry(folder, options, view_for_output()).exit_code
 
 
 @sweep.command
-def status(folder: Folder, *, json_: AsJson = False) -> None:
+def status(
+    folder: Folder,
+    *,
+    log: Annotated[
+        str | None, Parameter(help="A trial's id: what it came to, and the end of its log.")
+    ] = None,
+    json_: AsJson = False,
+) -> None:
     """Print what has become of a study's trials. Reads only, and may be asked while it runs."""
-    from sweeps.listing import print_status, status_json
+    from sweeps.listing import log_json, print_log, print_status, status_json
     from sweeps.plan import plan_folder
 
     found = plan_folder(folder)
+    if log is not None:
+        told = log_json(found, folder, log)
+        _print_json(told) if json_ else print_log(told)
+        return
     if json_:
         _print_json(status_json(found))
     else:
@@ -637,20 +701,22 @@ def _settings(config: Path | None, preset: str | None, assignments: tuple[str, .
     return settings | dict(parse_assignment(text) for text in assignments)
 
 
-def _run_options(workers: int | None, time_limit: float | None, fail_fast: bool, stack: str) -> Any:
+def _run_options(*, stack: str, **options: Any) -> Any:
     from sweeps.runner import RunOptions
 
-    _check_workers(workers)
-    if time_limit is not None and not time_limit > 0:
-        raise InputError(f"--time-limit: needs more than 0 seconds, found {time_limit:g}")
+    _check_workers(options["workers"])
+    cores = options["cores_per_worker"]
+    if cores is not None and cores < 1:
+        raise InputError(f"--cores-per-worker: needs at least 1, found {cores}")
+    for key in ("time_limit", "stall_limit"):
+        if options[key] is not None and not options[key] > 0:
+            raise InputError(f"--{key.replace('_', '-')}: needs more than 0 seconds, found {options[key]:g}")
+    gpus = options["gpus_per_worker"]
+    if gpus is not None and not 0 <= gpus <= 1:
+        raise InputError(f"--gpus-per-worker: needs 0 to 1 (a trial trains on one device), found {gpus:g}")
     if stack != "auto" and not (stack.isdecimal() and int(stack)):
         raise InputError(f"--stack {stack}: needs a whole number of at least 1, or auto")
-    return RunOptions(
-        workers=workers,
-        time_limit=time_limit,
-        fail_fast=fail_fast,
-        stack="auto" if stack == "auto" else int(stack),
-    )
+    return RunOptions(stack="auto" if stack == "auto" else int(stack), **options)
 
 
 def _check_workers(workers: int | None) -> None:

@@ -13,6 +13,9 @@ from typing import Any
 
 PACKAGES = ("sqzx", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
+DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "XLA_PYTHON_CLIENT_MEM_FRACTION")
+"""What decides the device that a program runs on, and its share of that device's memory."""
+
 COMMAND_VARIABLE = "SQZX_COMMAND"
 """Where a runner leaves its own command line for its workers, whose own says nothing."""
 
@@ -29,6 +32,7 @@ def provenance() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": available_cores(),
+        "devices": {name: os.environ[name] for name in DEVICE_VARIABLES if name in os.environ},
         "git": _git_state(),
         "command": os.environ.get(COMMAND_VARIABLE) or command_text(sys.argv),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),

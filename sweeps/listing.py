@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sqzx.errors import InputError, printable
 from sqzx.files import write_whole
 from sqzx.terminal import duration, new_table, print_table, shown
 from sweeps.constraints import Sizes
 from sweeps.plan import Plan, PlannedTrial, Skipped, trial_folder
 
+LOG_LINES = 40
 UNWELL = ("failed", "timed_out", "interrupted")
 
 MOST_ROWS = 200
@@ -190,17 +192,49 @@ def _total_line(plan: Plan, configurations: int, workers: int) -> str:
 
 
 def print_status(plan: Plan, out: Path) -> None:
-    """Print the counts, then each trial that is running or unwell, with its reason and the end of its log."""
+    """Print the counts, then each trial that is running or unwell, with its reason and how to see its log."""
     print(f"{plan.study.name}: " + ", ".join(f"{n} {state}" for state, n in plan.counts().items() if n))
     for trial in plan.trials:
         if trial.status.status == "running":
             print(f"running      {_label(trial)}  since {trial.status.started_time} on {trial.status.host}")
         if trial.status.status in UNWELL:
             print(f"{trial.status.status:<12} {_label(trial)}  {trial.status.reason}")
-            if trial.status.status == "failed":
-                print(f"             its log: {trial_folder(out, trial.id).log_file}")
+            if trial.status.status != "interrupted":
+                print(f"             its log: sqzx sweep status {out} --log {trial.id}")
         for fault in trial.status.faults:
             print(f"fault        {_label(trial)}  {fault}")
+
+
+def log_json(plan: Plan, out: Path, trial: str) -> dict[str, Any]:
+    """Return what one trial came to and the end of its log, as `sqzx sweep status --log ID --json` prints it.
+
+    A beginning that is one trial's alone will do for its id; another one is an `InputError`.
+    """
+    found = [t for t in plan.trials if t.id.startswith(trial)]
+    if len(found) != 1:
+        raise InputError(
+            f"--log {trial}: is the id of {len(found)} trials; `sqzx sweep status {out}` names them"
+        )
+    (one,) = found
+    folder = trial_folder(out, one.id)
+    return {
+        "id": one.id,
+        "name": one.name,
+        "seed": one.config.seed,
+        "status": one.status.status,
+        "reason": one.status.reason,
+        "file": str(folder.log_file),
+        "log": [printable(line) for line in folder.log_tail(LOG_LINES)],
+    }
+
+
+def print_log(told: dict[str, Any]) -> None:
+    """Print what `log_json` returned."""
+    label = f"{told['id']}  {told['name']}  seed {told['seed']}"
+    print(f"{told['status']:<12} {label}  {told['reason'] or ''}".rstrip())
+    print(f"the end of {told['file']}:")
+    for line in told["log"]:
+        print(f"  {line}")
 
 
 def _by_configuration(plan: Plan) -> list[list[PlannedTrial]]:

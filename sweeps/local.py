@@ -1,43 +1,49 @@
-"""Worker processes on this machine: one a trial or a stack of them, each on a core of its own."""
+"""Worker processes on this machine: one a trial or a stack of them, each on cores of its own."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from sqzx.attempt import ClaimedElsewhere, claim
 from sqzx.compilation import keep_memory, use_compilation_cache
-from sqzx.provenance import COMMAND_VARIABLE, command_text
-from sqzx.trial import Status, TrialFolder, now
+from sqzx.errors import InputError
+from sqzx.provenance import COMMAND_VARIABLE, available_cores, command_text, has_accelerator
+from sqzx.trial import Status, TrialFolder
+from sweeps.cores import Cores, Loan
+from sweeps.devices import Devices, device_environment, visible_devices, workers_a_device
+from sweeps.endings import Ending
+from sweeps.executors import Resources
 from sweeps.plan import PlannedTrial, trial_folder
-from sweeps.worker import CLAIMED
-
-FULL_BYTES = 64 * 1024
-"""With less than this free a trial can't write its small files, its own last words among them."""
+from sweeps.stacks import Stack
 
 
-@dataclass
+@dataclass(eq=False)
 class Worker:
-    """A process that trains a trial, or several as one program.
+    """A process of this machine that trains a trial, or several as one program; see `executors.Handle`."""
 
-    `epochs_before` is how many the first of them had made before, `asked` when it was asked to stop,
-    `killed_as` the status and reason for which we killed it.
-    """
-
-    trials: tuple[PlannedTrial, ...]
+    trials: Stack
     folders: tuple[TrialFolder, ...]
-    core: int
     process: subprocess.Popen[bytes]
-    started: float = field(default_factory=time.monotonic)
-    epochs_before: int = 0
+    loan: Loan
+    device: str | None
+    epochs_before: int
     asked: float | None = None
     killed_as: Status | None = None
+    _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """How long the process has run."""
+        return time.monotonic() - self._began
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self.process.poll() is not None
 
     def ask_to_stop(self) -> None:
         """Ask the process to save its state and end."""
@@ -49,90 +55,131 @@ class Worker:
         self.killed_as = status
         self.process.kill()
 
-    @property
-    def failed_as_one(self) -> bool:
-        """Whether an ended stack was ended by what may be the fault of one of its trials."""
-        return len(self.trials) > 1 and self.process.returncode != 130 and not (self.asked or self.killed_as)
-
-    def folder_of(self, trial: PlannedTrial) -> TrialFolder:
-        """Return the folder of one of its trials."""
-        return self.folders[self.trials.index(trial)]
-
     def outcomes(self) -> list[tuple[PlannedTrial, Status | None]]:
-        """Return what became of each trial of an ended process; see `_outcome`."""
-        return [(trial, self._outcome(f)) for trial, f in zip(self.trials, self.folders, strict=True)]
+        """Return what became of each trial."""
+        return self._ending.outcomes(self.trials, self.folders)
 
-    def _outcome(self, folder: TrialFolder) -> Status | None:
-        """Return what became of a trial (None: another runner has it); write what its process could not.
+    def again(self, interrupted: Sequence[PlannedTrial]) -> list[Stack]:
+        """Return the trials of a stack that died: each alone may do well, or fail alone."""
+        alone = len(self.trials) > 1 and self._ending.failed_as_one
+        return [(trial,) for trial in interrupted] if alone else []
 
-        A process that ends on its own terms leaves a status with its own number and an end. One that finds
-        its trial done by another runner leaves that as it is.
+    @property
+    def _ending(self) -> Ending:
+        return Ending(
+            pid=self.process.pid,
+            code=self.process.returncode,
+            asked=self.asked is not None,
+            killed_as=self.killed_as,
+        )
+
+
+class LocalExecutor:
+    """Runs stacks as processes of this machine; see `executors.Executor`."""
+
+    def __init__(self, out: Path, resources: Resources):
+        self._out, self._each = out, resources.cores
+        self._workers: list[Worker] = []
+        self._cores = Cores(available_cores())
+        found = visible_devices(os.environ)
+        self._share = (1.0 if has_accelerator() else 0.0) if resources.gpus is None else resources.gpus
+        self._devices = Devices(found if self._share else [])
+        self._hidden = bool(found) and resources.gpus == 0
+        cores = len(self._cores.numbers)
+        if resources.cores > cores:
+            raise InputError(f"--cores-per-worker {resources.cores}: there are {cores} cores here")
+        if self._share and not found:
+            raise InputError(
+                f"--gpus-per-worker {self._share:g}: found no NVIDIA device (/dev/nvidia*, or what "
+                "CUDA_VISIBLE_DEVICES leaves of them); give 0 to train on cores"
+            )
+        fit = cores // resources.cores
+        if self._share:
+            fit = min(fit, len(found) * workers_a_device(self._share))
+        self._most = resources.workers or fit
+        self._notes = []
+        if self._most > fit:
+            self._notes.append(f"{self._most} workers at once, and room for {fit}: they share, and slow down")
+        if self._share and not has_accelerator():
+            self._notes.append("JAX has no CUDA plugin here (the extra cuda): trials will train on cores")
+        self._tells_sharing = self._most <= fit
+        self._environment = worker_environment(os.environ, out / "cache", command_text(sys.argv))
+
+    @property
+    def free(self) -> int:
+        """How many more workers may start; what ended ones used is taken back."""
+        for worker in [w for w in self._workers if w.ended]:
+            self._workers.remove(worker)
+            self._cores.take_back(worker.loan)
+            self._devices.take_back(worker.device)
+        return self._most - len(self._workers)
+
+    def start(self, stack: Stack) -> Worker:
+        """Start the process of a stack.
+
+        Call it from the main thread: the death signal of Linux, by which a worker ends with its runner, is
+        tied to the thread that started it.
         """
-        if self.process.returncode == CLAIMED:
-            return None
+        folders = prepared_folders(stack, self._out)
+        loan, device = self._cores.lend(self._each), self._devices.lend()
+        own = device_environment(device, self._share) if device or self._hidden else {}
         try:
-            with claim(folder):
-                status = folder.read_status()
-                ended = status.pid == self.process.pid and status.ended_time is not None
-                if ended or status.status == "done":
-                    return status
-                status = status.but(**self._verdict(), ended_time=now())
-                with suppress(OSError):  # a full disk: the run goes on and says so at its end
-                    folder.write_status(status)
-                return status
-        except ClaimedElsewhere:
-            return None
+            process = launch(folders, loan.cores, self._environment | own)
+        except OSError:
+            self._cores.take_back(loan)
+            self._devices.take_back(device)
+            raise
+        worker = Worker(stack, folders, process, loan, device, epochs_before(folders[0]))
+        self._workers.append(worker)
+        if loan.shared and self._tells_sharing:
+            self._tells_sharing = False
+            self._notes.append(shared_text(loan))
+        return worker
 
-    def _verdict(self) -> dict[str, Any]:
-        code = self.process.returncode
-        if self.killed_as is not None:
-            return {"status": self.killed_as.status, "reason": self.killed_as.reason}
-        if self.asked is not None and code < 0:  # asked before it could listen
-            return {"status": "interrupted", "reason": "stopped before it began"}
-        if len(self.trials) > 1:  # which of them is to blame, each alone will tell
-            return {
-                "status": "interrupted",
-                "reason": f"its stack of {len(self.trials)} ended: {self._cause(code)}",
-            }
-        return {"status": "failed", "reason": self._cause(code)}
+    def notes(self) -> list[str]:
+        """Return what the user should know and has not been told."""
+        told, self._notes = self._notes, []
+        return told
 
-    def _cause(self, code: int) -> str:
-        log = self.folders[0]  # where the process's own output goes
-        if shutil.disk_usage(log.path).free < FULL_BYTES:
-            return "no space left on the disk"
-        if code < 0:
-            name = signal.Signals(-code).name
-            memory = " (out of memory?)" if name == "SIGKILL" else ""
-            return f"its process was ended by {name}{memory}"
-        last = next((line for line in reversed(log.log_tail()) if line.strip()), "")
-        return f"its process ended with exit code {code}: {last}".removesuffix(": ")
+    def close(self) -> None:
+        """End what still runs."""
+        for worker in self._workers:
+            worker.process.kill()
+            worker.process.wait()
+        _ = self.free
 
 
-def worker_environment(out: Path) -> dict[str, str]:
-    """Return the environment of a study's workers: shared compiled programs, memory that is kept."""
-    environment = dict(os.environ)
-    use_compilation_cache(environment, out / "cache")
+def prepared_folders(stack: Stack, out: Path) -> tuple[TrialFolder, ...]:
+    """Return the folders of a stack, made where they are missing, each with its configuration."""
+    folders = tuple(trial_folder(out, trial.id) for trial in stack)
+    for trial, folder in zip(stack, folders, strict=True):
+        folder.path.mkdir(parents=True, exist_ok=True)
+        if not folder.config_file.exists():
+            folder.write_config(trial.config)
+    return folders
+
+
+def worker_environment(base: Mapping[str, str], cache: Path, command: str) -> dict[str, str]:
+    """Return the environment of workers: shared compiled programs, memory that is kept, the command line."""
+    environment = dict(base)
+    use_compilation_cache(environment, cache)
     keep_memory(environment)
-    environment[COMMAND_VARIABLE] = command_text(sys.argv)
+    environment[COMMAND_VARIABLE] = command
     environment["PYTHONUNBUFFERED"] = "1"
     return environment
 
 
-def start(trials: tuple[PlannedTrial, ...], out: Path, core: int, environment: dict[str, str]) -> Worker:
-    """Start the process of trials on a core.
+def launch(
+    folders: Sequence[TrialFolder], cores: Sequence[int], environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start the process of trials in their folders, on cores of its own; its output goes to the first's log.
 
-    Call it from the main thread: the death signal of Linux, by which a worker ends with its runner, is
-    tied to the thread that started it. The process leads a session of its own, so that the terminal's
-    Ctrl-C reaches the runner alone, which then stops the workers in order.
+    The process leads a session of its own, so that the terminal's Ctrl-C reaches the runner alone, which then
+    stops the workers in order.
     """
-    folders = tuple(trial_folder(out, trial.id) for trial in trials)
-    for trial, folder in zip(trials, folders, strict=True):
-        folder.path.mkdir(parents=True, exist_ok=True)
-        if not folder.config_file.exists():
-            folder.write_config(trial.config)
-    command = [sys.executable, "-m", "sweeps.worker", str(core), str(os.getpid())]
+    command = [sys.executable, "-m", "sweeps.worker", ",".join(map(str, cores)), str(os.getpid())]
     with folders[0].log_file.open("ab") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [*command, *(str(folder.path.absolute()) for folder in folders)],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -140,5 +187,15 @@ def start(trials: tuple[PlannedTrial, ...], out: Path, core: int, environment: d
             env=environment,
             start_new_session=True,
         )
-    done = [line["epoch"] + 1 for line in folders[0].read_metrics() if line["kind"] == "validation"]
-    return Worker(trials, folders, core, process, epochs_before=max(done, default=0))
+
+
+def epochs_before(folder: TrialFolder) -> int:
+    """Return how many epochs of a trial are validated already."""
+    done = [line["epoch"] + 1 for line in folder.read_metrics() if line["kind"] == "validation"]
+    return max(done, default=0)
+
+
+def shared_text(loan: Loan) -> str:
+    """Say that other workers use a worker's cores, too."""
+    cores = ", ".join(map(str, loan.shared))
+    return f"core {cores}: another worker uses it, too; both will be slower"

@@ -7,8 +7,8 @@ frozen study file. It may be killed at any moment: the next run goes on from the
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -17,9 +17,9 @@ from sqzx.attempt import ClaimedElsewhere, claim, is_claimed
 from sqzx.data.splits import load_splits_of
 from sqzx.errors import InputError
 from sqzx.files import holds_files, write_text
-from sqzx.provenance import available_cores, has_accelerator
-from sqzx.trial import Status
-from sweeps import local
+from sqzx.provenance import has_accelerator
+from sqzx.trial import Status, TrialFolder
+from sweeps.executors import ExecutorName, Handle, Resources, open_executor
 from sweeps.plan import Plan, PlannedTrial, plan_folder, plan_study, study_file, trial_folder, with_statuses
 from sweeps.stacks import Stack, stacks
 from sweeps.study import Study, read_study
@@ -30,7 +30,7 @@ RUNNABLE = ("pending", "interrupted")
 FAILED = ("failed", "timed_out")
 POLL_SECONDS = 0.05
 RECHECK_SECONDS = 1.0
-GRACE_SECONDS = 8.0
+GRACE_SECONDS = 7.0
 """How long an asked worker may take to save and end: a compilation cannot be broken off."""
 
 
@@ -38,15 +38,26 @@ GRACE_SECONDS = 8.0
 class RunOptions:
     """How to run a study; no part of any trial's identity.
 
-    `workers` at once (default: one a core), `time_limit` seconds for each attempt at a trial (a stack has
-    those of its trials together), whether the first failure ends the run, and how many trials at most train
-    as one program (`sweeps.stacks`).
+    `workers` at once (default: as many as fit), each with `cores_per_worker` cores and `gpus_per_worker` of a
+    device (`executors.Resources`), on this machine or on the nodes of a Ray cluster (`executor`). For each
+    attempt at a trial `time_limit` seconds (a stack has those of its trials together), and `stall_limit`
+    seconds without a new line of metrics. Whether the first failure ends the run, and how many trials at most
+    train as one program (`sweeps.stacks`).
     """
 
+    executor: ExecutorName = "local"
     workers: int | None = None
+    cores_per_worker: int = 1
+    gpus_per_worker: float | None = None
     time_limit: float | None = None
+    stall_limit: float | None = None
     fail_fast: bool = False
     stack: int | Literal["auto"] = 1
+
+    @property
+    def resources(self) -> Resources:
+        """What each worker gets."""
+        return Resources(workers=self.workers, cores=self.cores_per_worker, gpus=self.gpus_per_worker)
 
 
 @dataclass(frozen=True)
@@ -98,42 +109,45 @@ def freeze(plan: Plan, out: Path) -> None:
 
 def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
     statuses = {trial.id: trial.status for trial in plan.trials}
-    cores = available_cores()
-    slots = [cores[i % len(cores)] for i in range(options.workers or len(cores))]
     waiting = {trial.id for trial in plan.trials if trial.status.status in RUNNABLE}
-    queue = deque(stacks(plan.trials, waiting, options.stack, on_accelerator=has_accelerator()))
+    on_accelerator = has_accelerator() and options.gpus_per_worker != 0
+    queue = deque(stacks(plan.trials, waiting, options.stack, on_accelerator=on_accelerator))
     elsewhere = deque(t for t in plan.trials if t.status.status == "running")
-    running: list[local.Worker] = []
-    environment = local.worker_environment(out)
+    running: dict[Handle, Pulse] = {}
     failing = announced = False
     checked = time.monotonic()
 
-    with _stop_requests() as requests, view:
+    with (
+        _stop_requests() as requests,
+        closing(open_executor(options.executor, out, options.resources)) as executor,
+        view,
+    ):
         view.planned(plan)
         while queue or running or elsewhere:
-            for worker in [w for w in running if w.process.poll() is not None]:
-                running.remove(worker)
-                slots.append(worker.core)
-                for trial, status in worker.outcomes():
+            for handle in [h for h in running if h.ended]:
+                del running[handle]
+                interrupted = []
+                for trial, status in handle.outcomes():
                     if status is None:
                         elsewhere.append(trial)
                         continue
                     statuses[trial.id] = status
                     failing |= status.status in FAILED
-                    view.ended(worker, trial, status)
-                    if status.status == "interrupted" and worker.failed_as_one:
-                        queue.append((trial,))  # alone it may do well, or fail alone
+                    view.ended(handle, trial, status)
+                    if status.status == "interrupted":
+                        interrupted.append(trial)
+                queue.extend(handle.again(interrupted))
             stopping = requests() > 0 or (failing and options.fail_fast)
             if stopping:
                 queue.clear()
                 elsewhere.clear()
                 _stop(running, at_once=requests() > 1)
-            while slots and queue:
+            while queue and executor.free > 0:
                 stack = _still_runnable(queue.popleft(), statuses, out)
                 if not stack:  # another runner was faster
                     continue
                 try:
-                    worker = local.start(stack, out, slots[0], environment)
+                    handle = executor.start(stack)
                 except OSError as error:  # a full disk, no more processes: these trials' failure, not ours
                     reason = f"could not be started: {error.strerror}"
                     for trial in stack:
@@ -141,22 +155,39 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                         view.note(f"failed   {trial.id}  {trial.name}  {reason}")
                     failing = True
                     continue
-                slots.pop(0)
-                running.append(worker)
-                view.started(worker)
+                running[handle] = Pulse(handle.folders)
+                view.started(handle)
+            for line in executor.notes():
+                view.note(f"note: {line}")
             if elsewhere and time.monotonic() - checked > RECHECK_SECONDS:
                 checked = time.monotonic()
                 _look_elsewhere(elsewhere, queue, statuses, out)
                 if elsewhere and not (running or queue or announced):
                     view.note(f"waiting for {len(elsewhere)} trials of other runners")
                     announced = True
-            if options.time_limit is not None:
-                _enforce(options.time_limit, running)
-            view.tick(running, statuses)
+            _enforce(options, running)
+            view.tick(list(running), statuses)
             time.sleep(POLL_SECONDS)
     ended = replace(plan, trials=tuple(replace(t, status=statuses[t.id]) for t in plan.trials))
     view.summary(ended, out)
     return Outcome(ended, stopped=requests() > 0)
+
+
+class Pulse:
+    """When the metrics of trials that train as one last grew."""
+
+    def __init__(self, folders: Sequence[TrialFolder]):
+        self._files = [folder.metrics_file for folder in folders]
+        self._sizes, self._changed = self._seen(), time.monotonic()
+
+    def silent_seconds(self) -> float:
+        """Return how long no file has changed, as far as this was asked often."""
+        if (sizes := self._seen()) != self._sizes:
+            self._sizes, self._changed = sizes, time.monotonic()
+        return time.monotonic() - self._changed
+
+    def _seen(self) -> list[int]:
+        return [file.stat().st_size if file.exists() else 0 for file in self._files]
 
 
 def _still_runnable(stack: Stack, statuses: dict[str, Status], out: Path) -> Stack:
@@ -184,23 +215,29 @@ def _look_elsewhere(
             elsewhere.append(trial)
 
 
-def _stop(running: list[local.Worker], *, at_once: bool) -> None:
+def _stop(running: Iterable[Handle], *, at_once: bool) -> None:
     """Ask the workers to save and end; kill those that were asked long ago, or all of them `at_once`."""
-    for worker in running:
-        if worker.killed_as is not None:
+    for handle in running:
+        if handle.killed_as is not None:
             continue
-        if worker.asked is None and not at_once:
-            worker.ask_to_stop()
-        elif at_once or time.monotonic() - (worker.asked or 0) > GRACE_SECONDS:
-            worker.kill(Status(status="interrupted", reason="stopped without saving its state"))
+        if handle.asked is None and not at_once:
+            handle.ask_to_stop()
+        elif at_once or time.monotonic() - (handle.asked or 0) > GRACE_SECONDS:
+            handle.kill(Status(status="interrupted", reason="stopped without saving its state"))
 
 
-def _enforce(limit: float, running: list[local.Worker]) -> None:
-    reason = f"took longer than the time limit of {limit:g} s"
-    for worker in running:
-        allowed = limit * len(worker.trials)
-        if time.monotonic() - worker.started > allowed and worker.killed_as is None:
-            worker.kill(Status(status="timed_out", reason=reason))
+def _enforce(options: RunOptions, running: Mapping[Handle, Pulse]) -> None:
+    """Kill what has passed its time, or has shown no life for too long."""
+    for handle, pulse in running.items():
+        if handle.killed_as is not None:
+            continue
+        limit, stall = options.time_limit, options.stall_limit
+        if limit is not None and handle.seconds > limit * len(handle.trials):
+            reason = f"took longer than the time limit of {limit:g} s"
+            handle.kill(Status(status="timed_out", reason=reason))
+        elif stall is not None and min(pulse.silent_seconds(), handle.seconds) > stall:
+            reason = f"stalled: no new line of metrics for {stall:g} s"
+            handle.kill(Status(status="timed_out", reason=reason))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from sweeps.listing import skipped_lines
 from sweeps.plan import Plan, PlannedTrial
 
 if TYPE_CHECKING:
-    from sweeps.local import Worker
+    from sweeps.executors import Handle
 
 REFRESH_SECONDS = 0.5
 TAIL_BYTES = 64 * 1024
@@ -28,13 +28,13 @@ class View(Protocol):
     def planned(self, plan: Plan) -> None:
         """Take the plan before anything starts."""
 
-    def started(self, worker: "Worker") -> None:
-        """Take a worker that has just started."""
+    def started(self, handle: "Handle") -> None:
+        """Take a stack whose process has just started."""
 
-    def ended(self, worker: "Worker", trial: PlannedTrial, status: Status) -> None:
-        """Take a trial of a worker that has just ended."""
+    def ended(self, handle: "Handle", trial: PlannedTrial, status: Status) -> None:
+        """Take a trial of a stack that has just ended."""
 
-    def tick(self, running: "Sequence[Worker]", statuses: Mapping[str, Status]) -> None:
+    def tick(self, running: "Sequence[Handle]", statuses: Mapping[str, Status]) -> None:
         """Take the running trials and what has become of all, many times a second."""
 
     def note(self, text: str) -> None:
@@ -125,19 +125,20 @@ class PlainView:
         for line in skipped_lines(plan):
             _say(line)
 
-    def started(self, worker: "Worker") -> None:
+    def started(self, handle: "Handle") -> None:
         """Say which trials have started."""
-        for trial in worker.trials:
+        for trial in handle.trials:
             _say(f"started  {_label(trial)}")
 
-    def ended(self, worker: "Worker", trial: PlannedTrial, status: Status) -> None:
+    def ended(self, handle: "Handle", trial: PlannedTrial, status: Status) -> None:
         """Say what became of a trial."""
         self._done += status.status == "done"
-        took = duration(time.monotonic() - worker.started)
-        _say(f"{status.status:<8} {_label(trial)}  {outcome_text(worker.folder_of(trial), status)}  ({took}) "
+        took = duration(handle.seconds)
+        folder = handle.folders[handle.trials.index(trial)]
+        _say(f"{status.status:<8} {_label(trial)}  {outcome_text(folder, status)}  ({took}) "
              f"[{self._done}/{self._total}]")  # fmt: skip
 
-    def tick(self, running: "Sequence[Worker]", statuses: Mapping[str, Status]) -> None:
+    def tick(self, running: "Sequence[Handle]", statuses: Mapping[str, Status]) -> None:
         """Say nothing."""
 
     def note(self, text: str) -> None:
@@ -172,10 +173,10 @@ class LiveView:
         """Take the name and the number of trials."""
         self._name, self._total = plan.study.name, len(plan.trials) - plan.counts()["removed"]
 
-    def started(self, worker: "Worker") -> None:
+    def started(self, handle: "Handle") -> None:
         """Wait for the next drawing."""
 
-    def ended(self, worker: "Worker", trial: PlannedTrial, status: Status) -> None:
+    def ended(self, handle: "Handle", trial: PlannedTrial, status: Status) -> None:
         """Keep a line of each trial that went wrong."""
         self._ended_here += 1
         if status.status != "done":
@@ -184,7 +185,7 @@ class LiveView:
             line = Text(f"{status.status} {_label(trial)}: {status.reason}", style="red")
             self._show(lambda: self._console.print(line))
 
-    def tick(self, running: "Sequence[Worker]", statuses: Mapping[str, Status]) -> None:
+    def tick(self, running: "Sequence[Handle]", statuses: Mapping[str, Status]) -> None:
         """Draw, twice a second."""
         if time.monotonic() - self._drawn > REFRESH_SECONDS:
             self._drawn = time.monotonic()
@@ -206,7 +207,7 @@ class LiveView:
             except OSError:
                 self._gone = True
 
-    def _picture(self, running: "Sequence[Worker]", statuses: Mapping[str, Status]) -> Any:
+    def _picture(self, running: "Sequence[Handle]", statuses: Mapping[str, Status]) -> Any:
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -230,17 +231,17 @@ class LiveView:
         table.add_column("running", header_style="dim")
         for name in ("seed", "epoch", "loss", "val top-1", "left"):
             table.add_column(name, justify="right", header_style="dim")
-        for worker in running:
-            first = worker.trials[0]
+        for handle in running:
+            first = handle.trials[0]
             now = progress(
-                worker.folders[0],
+                handle.folders[0],
                 first.config.train.epochs,
-                worker.epochs_before,
-                time.monotonic() - worker.started,
+                handle.epochs_before,
+                handle.seconds,
             )
             table.add_row(
                 Text(first.name),
-                ", ".join(str(trial.config.seed) for trial in worker.trials),
+                ", ".join(str(trial.config.seed) for trial in handle.trials),
                 "starting" if now.epoch is None else f"{now.epoch}/{now.epochs}",
                 _number(now.loss),
                 _number(now.val_top1),

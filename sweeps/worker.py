@@ -1,7 +1,8 @@
-"""The process of a trial, or of a stack of them: `python -m sweeps.worker CORE PARENT TRIAL_FOLDER...`.
+"""The process of a trial, or of a stack of them: `python -m sweeps.worker CORES PARENT TRIAL_FOLDER...`.
 
-Started by a runner. Before anything heavy is imported it ties itself to its core (JAX sizes its thread
-pool by the cores that it may use) and to its parent's life, so that no worker outlives a killed runner.
+Started by a runner, or by a task of a Ray cluster. Before anything heavy is imported it ties itself to its
+cores (JAX sizes its thread pool by the cores that it may use) and to its parent's life, so that no worker
+outlives a killed runner.
 """
 
 import time
@@ -22,9 +23,9 @@ CLAIMED = 75
 
 def main(arguments: list[str]) -> int:
     """Run the trials; return 0 where all are done, 130 where they were asked to stop before, else 1."""
-    core, parent, *paths = arguments
+    cores, parent, *paths = arguments
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(core)})
+        os.sched_setaffinity(0, set(map(int, cores.split(","))))
     die_with(int(parent))
     stop_asked = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

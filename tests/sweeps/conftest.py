@@ -79,6 +79,10 @@ class TinyStudy:
     def trials(self) -> dict[str, Path]:
         return {path.name: path for path in (self.out / "trials").iterdir()}
 
+    @staticmethod
+    def read_status(folder: Path) -> dict[str, Any]:
+        return json.loads((folder / "status.json").read_text())
+
     def attempts(self) -> dict[str, int]:
         return {
             name: json.loads((p / "status.json").read_text())["attempts"] for name, p in self.trials().items()
@@ -148,6 +152,16 @@ def compiled(tmp_path_factory) -> Path:
     code, text = study.run()
     assert code == 0, text
     return study.out / "cache"
+
+
+@pytest.fixture(scope="session")
+def uncut(tmp_path_factory, compiled) -> dict[str, Any]:
+    """The stable files of one trial of 150 epochs that was never stopped."""
+    study = TinyStudy(tmp_path_factory.mktemp("uncut"), compiled).write((0.25,), epochs=150)
+    code, text = study.run()
+    assert code == 0, text
+    (folder,) = study.trials().values()
+    return study.stable(folder)
 
 
 @pytest.fixture
