@@ -486,13 +486,18 @@ def run_(
     time_limit: TimeLimit = None,
     fail_fast: FailFast = False,
     stack: Stack = "1",
+    finish: Annotated[
+        bool, Parameter(negative="", help="Train to their ends what [halving] stops or has stopped.")
+    ] = False,
 ) -> int:
     """Run what is missing of a study, and nothing else."""
+    import dataclasses
+
     from sweeps.runner import run
     from sweeps.study import read_study
     from sweeps.view import view_for_output
 
-    options = _run_options(workers, time_limit, fail_fast, stack)
+    options = dataclasses.replace(_run_options(workers, time_limit, fail_fast, stack), finish=finish)
     return run(read_study(study), out, options, view_for_output()).exit_code
 
 

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from sqzx.files import write_whole
 from sqzx.terminal import duration, new_table, print_table, shown
+from sqzx.trial import Status
 from sweeps.constraints import Sizes
 from sweeps.plan import Plan, PlannedTrial, Skipped, trial_folder
 
@@ -74,6 +75,7 @@ def _trial_json(trial: PlannedTrial) -> dict[str, Any]:
         **trial.sizes._asdict(),
         "status": trial.status.status,
         "reason": trial.status.reason,
+        "epoch": trial.status.epoch,
         "est_seconds": trial.est_seconds,
         "est_disk_bytes": trial.est_disk_bytes,
     }
@@ -113,6 +115,7 @@ def status_json(plan: Plan) -> dict[str, Any]:
                 "seed": trial.config.seed,
                 "status": trial.status.status,
                 "reason": trial.status.reason,
+                "epoch": trial.status.epoch,
                 "attempts": trial.status.attempts,
                 "started_time": trial.status.started_time,
                 "ended_time": trial.status.ended_time,
@@ -147,6 +150,8 @@ def print_plan(plan: Plan, workers: int) -> None:
         print(f"... and {more:,} configurations more (--csv FILE and --json have all)")
     for line in skipped_lines(plan):
         print(line)
+    if plan.study.halving is not None:
+        print(plan.study.halving.text({trial.config.train.epochs for trial in plan.trials}))
     print(_total_line(plan, len(configurations), workers))
 
 
@@ -183,6 +188,8 @@ def print_status(plan: Plan, out: Path) -> None:
     for trial in plan.trials:
         if trial.status.status == "running":
             print(f"running      {_label(trial)}  since {trial.status.started_time} on {trial.status.host}")
+        if trial.status.status == "censored":
+            print(f"censored     {_label(trial)}  {trial.status.reason}")
         if trial.status.status in UNWELL:
             print(f"{trial.status.status:<12} {_label(trial)}  {trial.status.reason}")
             if trial.status.status == "failed":
@@ -199,8 +206,12 @@ def _by_configuration(plan: Plan) -> list[list[PlannedTrial]]:
 
 
 def _states(trials: list[PlannedTrial]) -> str:
-    found = Counter(trial.status.status for trial in trials)
+    found = Counter(_state(trial.status) for trial in trials)
     return ", ".join(state if n == len(trials) else f"{n} {state}" for state, n in found.items())
+
+
+def _state(status: Status) -> str:
+    return status.status if status.status != "censored" else f"censored at epoch {status.epoch}"
 
 
 def _label(trial: PlannedTrial) -> str:

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +22,7 @@ from sqzx.files import holds_files, write_text
 from sqzx.provenance import available_cores, has_accelerator
 from sqzx.trial import Status
 from sweeps import local
+from sweeps.pausing import Pauses
 from sweeps.plan import Plan, PlannedTrial, plan_folder, plan_study, study_file, trial_folder, with_statuses
 from sweeps.stacks import Stack, stacks
 from sweeps.study import Study, read_study
@@ -28,6 +31,7 @@ from sweeps.view import View
 RUNNABLE = ("pending", "interrupted")
 """What a run starts. A running trial is another runner's; a failed one runs again only when asked."""
 FAILED = ("failed", "timed_out")
+SETTLED = ("done", "censored", "removed")
 POLL_SECONDS = 0.05
 RECHECK_SECONDS = 1.0
 GRACE_SECONDS = 8.0
@@ -39,14 +43,16 @@ class RunOptions:
     """How to run a study; no part of any trial's identity.
 
     `workers` at once (default: one a core), `time_limit` seconds for each attempt at a trial (a stack has
-    those of its trials together), whether the first failure ends the run, and how many trials at most train
-    as one program (`sweeps.stacks`).
+    those of its trials together), whether the first failure ends the run, how many trials at most train
+    as one program (`sweeps.stacks`), and whether trials are trained to their ends that the study's
+    `[halving]` would stop or has stopped.
     """
 
     workers: int | None = None
     time_limit: float | None = None
     fail_fast: bool = False
     stack: int | Literal["auto"] = 1
+    finish: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,10 +64,10 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """130 after a stop, 0 where every trial of the study is done, else 1."""
+        """130 after a stop, 0 where every trial of the study is done or stopped by plan, else 1."""
         if self.stopped:
             return 130
-        return int(any(trial.status.status not in ("done", "removed") for trial in self.plan.trials))
+        return int(any(trial.status.status not in SETTLED for trial in self.plan.trials))
 
 
 def run(study: Study, out: Path, options: RunOptions, view: View) -> Outcome:
@@ -100,18 +106,21 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
     statuses = {trial.id: trial.status for trial in plan.trials}
     cores = available_cores()
     slots = [cores[i % len(cores)] for i in range(options.workers or len(cores))]
+    pauses = Pauses(plan, out, None if options.finish else plan.study.halving)
+    cut = partial(stacks, plan.trials, size=options.stack, on_accelerator=has_accelerator())
     waiting = {trial.id for trial in plan.trials if trial.status.status in RUNNABLE}
-    queue = deque(stacks(plan.trials, waiting, options.stack, on_accelerator=has_accelerator()))
+    queue = deque(cut(waiting | pauses.lifted(statuses, but=())))
     elsewhere = deque(t for t in plan.trials if t.status.status == "running")
     running: list[local.Worker] = []
     environment = local.worker_environment(out)
-    failing = announced = False
+    failing = stopping = announced = looked = False
     checked = time.monotonic()
 
     with _stop_requests() as requests, view:
         view.planned(plan)
-        while queue or running or elsewhere:
-            for worker in [w for w in running if w.process.poll() is not None]:
+        while queue or running or elsewhere or looked:
+            ended = [w for w in running if w.process.poll() is not None]
+            for worker in ended:
                 running.remove(worker)
                 slots.append(worker.core)
                 for trial, status in worker.outcomes():
@@ -128,11 +137,17 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 queue.clear()
                 elsewhere.clear()
                 _stop(running, at_once=requests() > 1)
+            elif ended or looked:  # what has paused and may go on by now comes first
+                busy = (*chain(*queue), *chain(*(w.trials for w in running)), *elsewhere)
+                queue.extendleft(reversed(cut(pauses.lifted(statuses, but={t.id for t in busy}))))
+            looked = False
             while slots and queue:
-                stack = _still_runnable(queue.popleft(), statuses, out)
+                stack = _still_runnable(queue.popleft(), statuses, out, pauses)
                 if not stack:  # another runner was faster
                     continue
                 try:
+                    for trial in stack:
+                        pauses.tell(trial)
                     worker = local.start(stack, out, slots[0], environment)
                 except OSError as error:  # a full disk, no more processes: these trials' failure, not ours
                     reason = f"could not be started: {error.strerror}"
@@ -147,6 +162,7 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
             if elsewhere and time.monotonic() - checked > RECHECK_SECONDS:
                 checked = time.monotonic()
                 _look_elsewhere(elsewhere, queue, statuses, out)
+                looked = True
                 if elsewhere and not (running or queue or announced):
                     view.note(f"waiting for {len(elsewhere)} trials of other runners")
                     announced = True
@@ -154,16 +170,22 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 _enforce(options.time_limit, running)
             view.tick(running, statuses)
             time.sleep(POLL_SECONDS)
-    ended = replace(plan, trials=tuple(replace(t, status=statuses[t.id]) for t in plan.trials))
-    view.summary(ended, out)
-    return Outcome(ended, stopped=requests() > 0)
+        if not stopping:
+            pauses.explain(statuses)
+    plan = replace(plan, trials=tuple(replace(t, status=statuses[t.id]) for t in plan.trials))
+    view.summary(plan, out)
+    return Outcome(plan, stopped=requests() > 0)
 
 
-def _still_runnable(stack: Stack, statuses: dict[str, Status], out: Path) -> Stack:
+def _still_runnable(stack: Stack, statuses: dict[str, Status], out: Path, pauses: Pauses) -> Stack:
     """Return what of a stack is still to run, by the folders of this moment."""
     for trial in stack:
         statuses[trial.id] = trial_folder(out, trial.id).read_status()
-    return tuple(trial for trial in stack if statuses[trial.id].status in (*RUNNABLE, "running"))
+    return tuple(
+        trial
+        for trial in stack
+        if statuses[trial.id].status in (*RUNNABLE, "running") or pauses.lifts(trial, statuses[trial.id])
+    )
 
 
 def _look_elsewhere(

@@ -40,6 +40,12 @@ params = { max = 2_000_000 }                # min, max or both of params, macs, 
 peak_activations = { min = 1_000 }          # peak_activations,
 est_seconds = { max = 3600 }                # and the expected time of a trial, once it is known
 require = ["model.base_e >= model.incr_e"]  # keys against keys or numbers; see `sweeps.constraints`
+
+[halving]                                   # stops early what does badly among networks of its size
+min_epochs = 3                              # see `sweeps.halving`
+reduction = 3
+bins = 4
+quantity = "params"
 """
 
 from collections.abc import Iterator, Mapping
@@ -50,12 +56,15 @@ from typing import Any
 from sqzx.config import check_version, parse_toml, read_text, read_tree
 from sqzx.errors import InputError
 from sweeps.constraints import Constraints, read_constraints
+from sweeps.halving import Halving, read_halving
 from sweeps.reading import check_key, check_known, read_count, read_name, read_table, read_tables
 from sweeps.space import ONE_POINT, Block, read_block
 
 STUDY_SCHEMA = 1
 
 MOST_SEEDS = 100_000
+
+_TABLES = ("schema", "name", "seeds", "exclude", "config", "sweep", "constraints", "halving")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +76,7 @@ class Study:
     config: Mapping[str, Any]
     sweeps: tuple[Block, ...]
     constraints: Constraints
+    halving: Halving | None
     text: str
     source: str
 
@@ -96,7 +106,7 @@ def read_study(path: Path) -> Study:
 def parse_study(text: str, source: str) -> Study:
     """Read the text of a study file; `source` names it in errors."""
     tree = parse_toml(text, source)
-    check_known(tree, ("schema", "name", "seeds", "exclude", "config", "sweep", "constraints"), source)
+    check_known(tree, _TABLES, source)
     check_version(tree.get("schema"), STUDY_SCHEMA, source)
     config = read_tree(read_table(tree, "config", source), f"{source} [config]")
     for key in config:
@@ -115,6 +125,7 @@ def parse_study(text: str, source: str) -> Study:
         config=config,
         sweeps=blocks or (Block(name="config", space=ONE_POINT),),
         constraints=read_constraints(tree, source, known),
+        halving=read_halving(tree, source),
         text=text,
         source=source,
     )
