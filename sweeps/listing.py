@@ -13,6 +13,8 @@ from sqzx.terminal import duration, new_table, print_table, shown
 from sqzx.trial import Status
 from sweeps.constraints import Sizes
 from sweeps.plan import Plan, PlannedTrial, Skipped, trial_folder
+from sweeps.search import BLOCK, Search, chosen
+from sweeps.study import Study
 
 UNWELL = ("failed", "timed_out", "interrupted")
 
@@ -37,6 +39,8 @@ def plan_totals(plan: Plan, workers: int) -> dict[str, Any]:
         "skipped": len(plan.skipped),
         "skipped_by_reason": {rule: len(points) for rule, points in plan.skipped_by_rule().items()},
         "counts": plan.counts(),
+        "search_points_chosen": chosen(plan.study),
+        "search_points_to_come": _to_come(plan.study),
         "workers": workers,
         "est_seconds_left": plan.seconds_left(workers),
         "est_disk_bytes_left": plan.disk_bytes_left(),
@@ -150,6 +154,8 @@ def print_plan(plan: Plan, workers: int) -> None:
         print(f"... and {more:,} configurations more (--csv FILE and --json have all)")
     for line in skipped_lines(plan):
         print(line)
+    if plan.study.search is not None:
+        print(_search_line(plan, plan.study.search))
     if plan.study.halving is not None:
         print(plan.study.halving.text({trial.config.train.epochs for trial in plan.trials}))
     print(_total_line(plan, len(configurations), workers))
@@ -163,6 +169,18 @@ def skipped_lines(plan: Plan) -> list[str]:
         else f"skipped {len(points):,} points by {rule}; the first is {points[0].text}"
         for rule, points in plan.skipped_by_rule().items()
     ]
+
+
+def _search_line(plan: Plan, search: Search) -> str:
+    found, refused = chosen(plan.study), sum(point.sweep == BLOCK for point in plan.skipped)
+    return (
+        f"search by {search.sampler}, validation top-1 against {search.size}: {found:,} of {search.trials:,} "
+        f"points chosen ({refused:,} of them refused), {_to_come(plan.study):,} to come"
+    )
+
+
+def _to_come(study: Study) -> int:
+    return max(0, study.search.trials - chosen(study)) if study.search else 0
 
 
 def _total_line(plan: Plan, configurations: int, workers: int) -> str:

@@ -23,7 +23,8 @@ from sqzx.provenance import available_cores, has_accelerator
 from sqzx.trial import Status
 from sweeps import local
 from sweeps.pausing import Pauses
-from sweeps.plan import Plan, PlannedTrial, plan_folder, plan_study, study_file, trial_folder, with_statuses
+from sweeps.plan import Plan, PlannedTrial, plan_folder, plan_study, study_file, trial_folder
+from sweeps.searching import begun, next_batch
 from sweeps.stacks import Stack, stacks
 from sweeps.study import Study, read_study
 from sweeps.view import View
@@ -72,9 +73,9 @@ class Outcome:
 
 def run(study: Study, out: Path, options: RunOptions, view: View) -> Outcome:
     """Run what is missing of `study` in the folder `out`."""
-    plan = plan_study(study)  # a study that cannot run leaves no trace
+    plan = plan_study(begun(study, out))  # a study that cannot run leaves no trace
     freeze(plan, out)
-    return _run(with_statuses(plan, out), out, options, view)
+    return _run_batches(study, out, options, view)
 
 
 def retry(out: Path, options: RunOptions, view: View) -> Outcome:
@@ -84,7 +85,18 @@ def retry(out: Path, options: RunOptions, view: View) -> Outcome:
             folder = trial_folder(out, trial.id)
             with suppress(ClaimedElsewhere), claim(folder):  # another retry may have begun already
                 folder.write_status(folder.read_status().but(status="pending", reason=None))
-    return _run(plan_folder(out), out, options, view)
+    return _run_batches(read_study(study_file(out)), out, options, view)
+
+
+def _run_batches(study: Study, out: Path, options: RunOptions, view: View) -> Outcome:
+    """Run what is missing of a study, and what its search adds as long as it goes on."""
+    outcome = _run(next_batch(study, out) or plan_study(study, out), out, options, view)
+    while not (outcome.stopped or (options.fail_fast and outcome.exit_code)):
+        plan = next_batch(study, out)
+        if plan is None:
+            break
+        outcome = _run(plan, out, options, view)
+    return outcome
 
 
 def freeze(plan: Plan, out: Path) -> None:

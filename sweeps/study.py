@@ -46,6 +46,14 @@ min_epochs = 3                              # see `sweeps.halving`
 reduction = 3
 bins = 4
 quantity = "params"
+
+[search]                                    # points that a sampler chooses by what came of earlier ones
+sampler = "nsga2"                           # or "tpe", both of Optuna; see `sweeps.search`
+size = "params"                             # the counted size against which validation accuracy is traded
+trials = 60                                 # points in all
+batch = 10                                  # points chosen at a time
+seed = 0
+uniform.model.pct_3x3 = [0.1, 0.9]          # ranges as those of `random`
 """
 
 from collections.abc import Iterator, Mapping
@@ -58,13 +66,14 @@ from sqzx.errors import InputError
 from sweeps.constraints import Constraints, read_constraints
 from sweeps.halving import Halving, read_halving
 from sweeps.reading import check_key, check_known, read_count, read_name, read_table, read_tables
+from sweeps.search import BLOCK, Search, read_search
 from sweeps.space import ONE_POINT, Block, read_block
 
 STUDY_SCHEMA = 1
 
 MOST_SEEDS = 100_000
 
-_TABLES = ("schema", "name", "seeds", "exclude", "config", "sweep", "constraints", "halving")
+_TABLES = ("schema", "name", "seeds", "exclude", "config", "sweep", "constraints", "halving", "search")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +86,7 @@ class Study:
     sweeps: tuple[Block, ...]
     constraints: Constraints
     halving: Halving | None
+    search: Search | None
     text: str
     source: str
 
@@ -95,7 +105,8 @@ class Study:
         for block in self.sweeps:
             for key in values.keys() - block.everywhere():
                 values[key].add(self.config.get(key))
-        return [key for key, found in values.items() if len(found) > 1]
+        searched = self.search.axes if self.search else {}  # a name stays when more points are chosen
+        return [key for key, found in values.items() if len(found) > 1 or key in searched]
 
 
 def read_study(path: Path) -> Study:
@@ -118,14 +129,25 @@ def parse_study(text: str, source: str) -> Study:
     names = [block.name for block in blocks]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"{source}: sweep.name: {twice!r} names two blocks; each needs its own")
-    known = {*config, *(key for block in blocks for key in block.values())}
+    halving, search = read_halving(tree, source), read_search(tree, source)
+    if search is not None:
+        if halving is not None:
+            raise InputError(
+                f"{source}: [halving]: a search learns from whole trainings; keep one of the two"
+            )
+        if BLOCK in names:
+            raise InputError(
+                f"{source}: sweep.name: {BLOCK!r} is that of the points of [search]; take another"
+            )
+    known = {*config, *(key for block in blocks for key in block.values()), *(search.axes if search else ())}
     return Study(
         name=read_name(tree, source),
         seeds=read_count(tree, "seeds", source, low=1, high=MOST_SEEDS, default=1),
         config=config,
-        sweeps=blocks or (Block(name="config", space=ONE_POINT),),
+        sweeps=blocks if blocks or search else (Block(name="config", space=ONE_POINT),),
         constraints=read_constraints(tree, source, known),
-        halving=read_halving(tree, source),
+        halving=halving,
+        search=search,
         text=text,
         source=source,
     )
