@@ -73,6 +73,7 @@ def _allowed(key: Key) -> str:
     parts += [f"{low:g} to {high:g}"] if low is not None and high is not None else []
     parts += [f"at least {low:g}"] if low is not None and high is None else []
     parts += [f"above {above:g}"] if above is not None else []
+    parts += [f"at most {high:g}"] if above is not None and high is not None else []
     parts += ["may be unset"] if type(None) in kinds else []
     parts += ["numbers joined by commas"] if typing.get_origin(key.annotation) is tuple else []
     return "; ".join(["configuration", *parts])
