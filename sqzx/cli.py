@@ -184,6 +184,10 @@ def train(
 
     started = time.monotonic()
     trial = resolve(_settings(config, preset, set_), str(config or "train"))
+    if trial.compress is not None:
+        raise InputError(
+            "compress.recipe: train has no such part; use sqzx compress MODEL --recipe"
+        )
     count(trial.model, trial.data.image_shape)
     load_splits_of(trial.data)
     folder = TrialFolder(out)

@@ -76,7 +76,7 @@ def unknown_key(name: str, known: Iterable[str], where: str) -> InputError:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean X?" for the valid name closest to `name`, or all of them if none is close."""
     known = list(known)
-    word, last = name.rsplit(".", 1)[-1], {k.rsplit(".", 1)[-1]: k for k in known}
+    word, last = name.rsplit(".", 1)[-1], {k.rsplit(".", 1)[-1]: k for k in reversed(known)}
     if word in last:  # the right word under a wrong section, or without one
         close = [last[word]]
     elif not (close := difflib.get_close_matches(name, known, n=1, cutoff=0.6)):

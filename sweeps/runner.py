@@ -20,6 +20,7 @@ from sqzx.files import holds_files, write_text
 from sqzx.provenance import available_cores, has_accelerator
 from sqzx.trial import Status
 from sweeps import local
+from sweeps.dense import take_lost, take_ready
 from sweeps.plan import Plan, PlannedTrial, plan_folder, plan_study, study_file, trial_folder, with_statuses
 from sweeps.stacks import Stack, stacks
 from sweeps.study import Study, read_study
@@ -128,8 +129,8 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 queue.clear()
                 elsewhere.clear()
                 _stop(running, at_once=requests() > 1)
-            while slots and queue:
-                stack = _still_runnable(queue.popleft(), statuses, out)
+            while slots and (ready := take_ready(queue, statuses)):
+                stack = _still_runnable(ready, statuses, out)
                 if not stack:  # another runner was faster
                     continue
                 try:
@@ -144,6 +145,12 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 slots.pop(0)
                 running.append(worker)
                 view.started(worker)
+            for trial, reason in take_lost(queue, statuses):
+                statuses[trial.id] = _failed(trial, reason, out)
+                view.note(f"failed   {trial.id}  {trial.name}  {reason}")
+                failing = True
+            if not (running or elsewhere):
+                queue.clear()  # the dense trials that these wait for were stopped from outside
             if elsewhere and time.monotonic() - checked > RECHECK_SECONDS:
                 checked = time.monotonic()
                 _look_elsewhere(elsewhere, queue, statuses, out)
@@ -164,6 +171,15 @@ def _still_runnable(stack: Stack, statuses: dict[str, Status], out: Path) -> Sta
     for trial in stack:
         statuses[trial.id] = trial_folder(out, trial.id).read_status()
     return tuple(trial for trial in stack if statuses[trial.id].status in (*RUNNABLE, "running"))
+
+
+def _failed(trial: PlannedTrial, reason: str, out: Path) -> Status:
+    """Say in a trial's folder that it failed before it began, unless another runner is at work there."""
+    folder = trial_folder(out, trial.id)
+    with suppress(ClaimedElsewhere, OSError), claim(folder):
+        folder.write_config(trial.config)
+        folder.write_status(folder.read_status().but(status="failed", reason=reason))
+    return folder.read_status()
 
 
 def _look_elsewhere(

@@ -44,7 +44,8 @@ class Made:
     """A recipe's file: its network as it is read back, every stage, and the scores of the file.
 
     `before` are the validation scores of the network that it was made of. `seconds` are those of all
-    trainings, by the names of a trial's result, and `epochs` and `steps` counted over them.
+    trainings, by the names of a trial's result, `epochs` and `steps` counted over them, and
+    `images_per_second` is their mean.
     """
 
     compressed: Compressed
@@ -56,6 +57,7 @@ class Made:
     test_logits: np.ndarray
     splits: Splits
     seconds: Mapping[str, float]
+    images_per_second: float | None
     epochs: int
     steps: int
 
@@ -110,6 +112,7 @@ def compress(
     read_back = read_sqz(out)
     test_logits = model_logits(read_back.model, splits.test.images)
     trainings = [result for path in sorted(work.iterdir()) if (result := TrialFolder(path).read_result())]
+    speeds = [result["images_per_second"] for result in trainings]
     made = Made(
         compressed=read_back,
         stages=tuple(measured),
@@ -123,6 +126,7 @@ def compress(
             name: sum(result[name] for result in trainings)
             for name in ("start_seconds", "compile_seconds", "train_seconds")
         },
+        images_per_second=sum(speeds) / len(speeds) if speeds else None,
         epochs=sum(result["epochs"] for result in trainings),
         steps=sum(result["steps"] for result in trainings),
     )
