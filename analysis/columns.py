@@ -38,6 +38,9 @@ _RESULTS = {
     "val_loss": ("nats", "mean cross-entropy on the validation images"),
     "test_loss": ("nats", "mean cross-entropy on the test images"),
     "learned": ("", "False where all logits stayed zero: such a trial enters no mean"),
+    "bytes_compressed": ("bytes", "the file of a compressed network, whole"),
+    "compression_ratio": ("", "bytes_fp32 / bytes_compressed"),
+    "params_kept": ("parameters", "of a compressed network: weights that are not 0, and biases"),
     "steps": ("steps", "updates of the parameters"),
     "epochs": ("epochs", "passes over the training images"),
     "train_examples": ("images", "trained on"),
@@ -73,6 +76,7 @@ def _allowed(key: Key) -> str:
     parts += [f"{low:g} to {high:g}"] if low is not None and high is not None else []
     parts += [f"at least {low:g}"] if low is not None and high is None else []
     parts += [f"above {above:g}"] if above is not None else []
+    parts += [f"at most {high:g}"] if above is not None and high is not None else []
     parts += ["may be unset"] if type(None) in kinds else []
     parts += ["numbers joined by commas"] if typing.get_origin(key.annotation) is tuple else []
     return "; ".join(["configuration", *parts])

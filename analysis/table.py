@@ -5,7 +5,9 @@
     sweeps              the blocks of the study that it is a member of, joined by ";"
     status, reason      what became of the trial
     model.*, data.*, train.*, seed      the configuration; a tuple is text ("1,4,8"; "[]" if it is empty)
+    compress.*      how the network was compressed, unset for dense ones; no such columns without compressed
     params, macs, flops, bytes_fp32, peak_activations       counted from the configuration
+    bytes_compressed, compression_ratio, params_kept        of a compressed trial's file
     val_top1 ... test_loss      shares of right answers, 0 to 1, and mean cross-entropy in nats
     learned             False where all logits stayed zero
     steps, epochs, *_examples       counts; images_per_second, *_seconds, peak_memory_mb as named
@@ -47,6 +49,9 @@ RESULTS = {
     "val_loss": "float64",
     "test_loss": "float64",
     "learned": "boolean",
+    "bytes_compressed": "Int64",
+    "compression_ratio": "float64",
+    "params_kept": "Int64",
     "steps": "Int64",
     "epochs": "Int64",
     "train_examples": "Int64",

@@ -189,6 +189,9 @@ def _train(
 ) -> None:
     """Train, and give each trial whose end the training does not tell the end that its error means."""
     try:
+        if attempts[0].config.compress is not None:
+            _compress(attempts, origin, should_stop)
+            return
         from sqzx.training import Job, train_stack  # JAX starts here, after the claim
 
         jobs = [
@@ -215,6 +218,18 @@ def _train(
             _end_rest(attempts, "failed", _cause(error))
         else:
             _end_rest(attempts, "interrupted", f"its stack of {len(attempts)} failed: {_cause(error)}")
+
+
+def _compress(attempts: Sequence[_Attempt], dense: "Model | None", should_stop: Callable[[], bool]) -> None:
+    """Compress `dense` as a trial says, which has no others beside it."""
+    from sqzx.compression.compressed_trial import compress_trial
+    from sqzx.compression.stages import Listener
+
+    (one,) = attempts
+    assert dense is not None, "a compressed trial starts from the network of its dense one"
+    listener = Listener(say=one.tell, on_fault=one.on_fault, should_stop=should_stop)
+    compress_trial(one.config, one.folder, dense, listener)
+    one.end("done")
 
 
 def _end_rest(attempts: Sequence[_Attempt], state: State, reason: str) -> None:
@@ -246,9 +261,9 @@ def _cause(error: Exception) -> str:
 
 def _check_same(folder: TrialFolder, there: TrialConfig, here: TrialConfig) -> None:
     old, new = there.settings(), here.settings()
-    for key in new:
-        if old[key] != new[key]:
+    for key in {**new, **old}:
+        if (was := old.get(key)) != (now := new.get(key)):
             raise InputError(
-                f"{folder.path}: holds another trial ({key} is {old[key]} there, {new[key]} here); "
+                f"{folder.path}: holds another trial ({key} is {was} there, {now} here); "
                 "choose another folder"
             )

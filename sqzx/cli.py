@@ -211,6 +211,8 @@ def train(
 
     started = time.monotonic()
     trial = resolve(_settings(config, preset, set_), str(config or "train"))
+    if trial.compress is not None:
+        raise InputError("compress.recipe: train has no such part; use sqzx compress MODEL --recipe")
     count(trial.model, trial.data.image_shape)
     load_splits_of(trial.data)
     folder = TrialFolder(out)
@@ -379,25 +381,34 @@ def compress(
     model: ModelPath,
     *,
     out: Annotated[Path, Parameter(name="--out", help="The file, F.sqz.")],
+    recipe: Annotated[
+        str | None, Parameter(help="deep_compression, pruning or svd; trains on the model's own data.")
+    ] = None,
     set_: Set = (),
     lossless: Annotated[
         bool,
         Parameter(negative="", help="Keep every weight to the bit (at most 255 values a layer, and 0)."),
     ] = False,
 ) -> None:
-    """Share the weights of each layer, code them and write a .sqz file. Zeros stay zeros; no data is needed.
+    """Write a model as a .sqz file: by a recipe with retraining, or just its weights shared and coded.
 
-    Keys are compress.bits (1 to 8), compress.coder (huffman or range) and compress.tables (f16 or f32).
+    Without a recipe zeros stay zeros, and no data is needed. A recipe prunes, shares or factors, and trains
+    in between; a run that was cut goes on from the folder F.sqz.work beside the file.
+    sqzx/compression/config.py has the keys: compress.density, compress.bits (1 to 8), compress.coder
+    (huffman or range), compress.tables (f16 or f32), ...
     """
-    from sqzx.compression.config import read_assignments
+    from sqzx.compression.assignments import read_assignments
     from sqzx.model import read_model
 
-    config = read_assignments(set_, lossless=lossless)
+    config = read_assignments(set_, recipe=recipe, lossless=lossless)
     if out.is_dir():
         raise InputError(f"--out {out}: is a folder; name a file")
     if out.suffix != ".sqz":
         raise InputError(f"--out {out}: needs a name that ends in .sqz")
     found = read_model(model)
+    if config.recipe is not None:
+        _compress_by_recipe(model, found, config, out)
+        return
     from sqzx.compression import compressing, sqz
 
     try:
@@ -408,6 +419,31 @@ def compress(
     error = compressing.squared_error(found, made.model)
     print(f"{out}: {size:,} bytes, read back and compared; relative squared error {error:.2e}")
     print("accuracy was not measured; sqzx evaluate does, on a data set")
+
+
+def _compress_by_recipe(path: Path, model: Any, config: Any, out: Path) -> None:
+    import signal
+
+    from sqzx.attempt import claim
+    from sqzx.compilation import use_compilation_cache
+    from sqzx.compression.dense_training import training_of
+    from sqzx.files import cache_home
+    from sqzx.trial import TrialFolder
+
+    trial = training_of(path, model)
+    use_compilation_cache(os.environ, cache_home() / "compiled")
+    from sqzx.compression import recipes, summary
+
+    asked: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: asked.append(number))
+    work = out.with_name(f"{out.name}.work")
+    listener = recipes.Listener(
+        say=_say, on_fault=lambda fault: _say(f"fault: {fault}"), should_stop=lambda: bool(asked)
+    )
+    with claim(TrialFolder(work)):
+        made = recipes.compress(model, trial, config, out, work, listener)
+    summary.print_made(made, out)
 
 
 @app.command

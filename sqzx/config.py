@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from sqzx.architectures import FAMILIES, MODEL_PRESETS, ModelConfig, SqueezeNetConfig
+from sqzx.compression.config import CompressConfig
+from sqzx.compression.densities import densities_of
+from sqzx.counting import parametric_layers
 from sqzx.data.info import DatasetInfo, dataset_info
 from sqzx.errors import ArchitectureError, InputError
 from sqzx.schema import Key, above_zero, flatten, keys_of, ranged, unknown_key
@@ -78,20 +81,32 @@ one program. One that is None is left out of the step, which makes another progr
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
-    """One network, one data set, one recipe, one seed: everything that decides a trial's outcome."""
+    """One network, one data set, one recipe, one seed: everything that decides a trial's outcome.
+
+    With `compress` the trial is that of the network compressed, from what it is without.
+    """
 
     model: ModelConfig
     data: DataConfig
     train: TrainConfig
     seed: int = ranged(0, low=0, high=2**63 - 1)
+    compress: CompressConfig | None = dataclasses.field(default=None, metadata={"introduced_as": None})
 
     def settings(self) -> dict[str, Any]:
         """Return every key with its value, flat: {"model.squeeze_ratio": 0.125, ..., "seed": 0}."""
-        return flatten(dataclasses.asdict(self))
+        return flatten(_present(dataclasses.asdict(self)))
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `config.json`, which `read_settings` reads back."""
-        return {"schema": SCHEMA_VERSION} | _plain(self)
+        return {"schema": SCHEMA_VERSION} | _present(_plain(self))
+
+    def dense(self) -> "TrialConfig":
+        """Return the trial that a compressed one starts from; another is it itself."""
+        return dataclasses.replace(self, compress=None)
+
+
+def _present(tree: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in tree.items() if name != "compress" or value is not None}
 
 
 def _plain(config: Any) -> dict[str, Any]:
@@ -142,6 +157,7 @@ KEYS: dict[str, Key] = {
     **_any_of(*(keys_of(family, "model.") for family in FAMILIES.values())),
     **keys_of(DataConfig, "data."),
     **keys_of(TrainConfig, "train."),
+    **keys_of(CompressConfig, "compress."),
     "seed": keys_of(TrialConfig)["seed"],
 }
 """Every key that a user may set, by its full name."""
@@ -236,7 +252,9 @@ def resolve(
         for name, value in known.items():
             if settings.get(name, value) != value:
                 raise InputError(f"{name}: {data.name} has {value}, found {settings[name]}; leave it out")
-        return from_settings(_with_starting_points(settings) | known)
+        trial = from_settings(_with_starting_points(settings) | known)
+        _check_densities(trial)
+        return trial
     except InputError as error:
         raise type(error)(f"{where}: {error}") from None
 
@@ -248,7 +266,24 @@ def from_settings(settings: Mapping[str, Any]) -> TrialConfig:
         data=DataConfig(**_section(settings, "data.")),
         train=TrainConfig(**_section(settings, "train.")),
         seed=settings.get("seed", 0),
+        compress=_compress(_section(settings, "compress.")),
     )
+
+
+def _compress(values: dict[str, Any]) -> CompressConfig | None:
+    """Return how a trial's network is compressed: not at all without a recipe, which other keys need."""
+    if values.get("recipe") is None:
+        for key, value in values.items():
+            if value is not None:
+                raise InputError(f"compress.{key}: has no effect without compress.recipe")
+        return None
+    return CompressConfig(**values)
+
+
+def _check_densities(trial: TrialConfig) -> None:
+    if trial.compress is not None and trial.compress.prunes:
+        layers = [layer.name for layer in parametric_layers(trial.model, trial.data.image_shape)]
+        densities_of(layers, trial.compress.density, trial.compress.densities)
 
 
 def resolve_model(settings: Mapping[str, Any], where: str) -> ModelConfig:

@@ -90,8 +90,9 @@ def read_model(path: Path) -> Model:
     """
     file = path
     if path.is_dir():
-        file = TrialFolder(path).model_file
-        if reason := _why_no_model(TrialFolder(path)):
+        folder = TrialFolder(path)
+        file = folder.compressed_file if folder.compressed_file.is_file() else folder.model_file
+        if reason := _why_no_model(folder, file):
             raise InputError(f"{path}: {reason}")
     from sqzx.compression import sqz  # which builds on this module
 
@@ -220,7 +221,7 @@ def digest(tensors: Mapping[str, np.ndarray]) -> str:
     return told.hexdigest()
 
 
-def _why_no_model(folder: TrialFolder) -> str | None:
+def _why_no_model(folder: TrialFolder, file: Path) -> str | None:
     if folder.config_file.exists() and (state := folder.read_status().status) != "done":
         return f"this trial is {state}; a finished one has a model"
-    return None if folder.model_file.is_file() else f"holds no model (no {folder.model_file.name} in it)"
+    return None if file.is_file() else f"holds no model (no {file.name} in it)"

@@ -52,7 +52,7 @@ def predict(model: Model, inputs: list[Path]) -> tuple[np.ndarray, list[tuple[st
             array = read_for(model.preprocessing, path)[None]
             origins.append((str(path), None))
         arrays.append(array)
-    logits = np.concatenate([_logits(model, group) for group in _grouped(arrays)])
+    logits = np.concatenate([model_logits(model, group) for group in _grouped(arrays)])
     return logits, origins
 
 
@@ -96,7 +96,7 @@ def evaluate(model: Model, data: str | None = None) -> tuple[Scores, int, str]:
             f"--data {name}: has {info.num_classes} classes, the model {model.config.num_classes}"
         )
     _, arrays = load_arrays(name)
-    return score(_logits(model, arrays.test_images), arrays.test_labels), len(arrays.test_labels), name
+    return score(model_logits(model, arrays.test_images), arrays.test_labels), len(arrays.test_labels), name
 
 
 def _grouped(arrays: list[np.ndarray]) -> list[np.ndarray]:
@@ -110,8 +110,11 @@ def _grouped(arrays: list[np.ndarray]) -> list[np.ndarray]:
     return [np.concatenate(group) if len(group) > 1 else group[0] for group in groups]
 
 
-def _logits(model: Model, images: np.ndarray) -> np.ndarray:
-    """Return the logits of uint8 images, which are preprocessed, or of float32, which are."""
+def model_logits(model: Model, images: np.ndarray) -> np.ndarray:
+    """Return the logits (n, classes) of images (n, h, w, c): uint8, or float32 that is preprocessed already.
+
+    `NonFiniteError` where one is not finite.
+    """
     batch = min(BATCH, len(images))
     run = _predictor(model, images.shape[1:], images.dtype == np.uint8)
     logits = logits_of(run, images, batch)

@@ -14,6 +14,7 @@ from jax import Array
 from sqzx.config import TrialConfig
 from sqzx.counting import count
 from sqzx.data.splits import Splits
+from sqzx.forms import PLAIN, Form
 from sqzx.memory import micro_batch
 from sqzx.network import Apply, Parameters
 from sqzx.optimizer import optimizer_of, schedule
@@ -34,10 +35,14 @@ EXPECTED_FLOPS = 50e9
 
 
 class TrainState(NamedTuple):
-    """What a training step changes."""
+    """What a training step changes: `parameters` are what is trained, in their place too (`sqzx.forms`).
+
+    `fixed` goes along unchanged.
+    """
 
     parameters: Parameters
     optimizer: Any
+    fixed: Any = ()
 
 
 class Gradient(NamedTuple):
@@ -51,8 +56,8 @@ class Programs(NamedTuple):
     """What a trial has compiled.
 
     `step(state, images, labels, key, number) -> (state, loss, learning_rate)` and
-    `predict(parameters, images) -> logits`; images are uint8 (batch, h, w, c). Of several replicates all
-    but the number of a step and the images of a prediction has a leading axis.
+    `predict(parameters, fixed, images) -> logits`, the first two of a state; images are uint8 (batch, h, w,
+    c). Of several replicates all but the number of a step and the images of a prediction has a leading axis.
     """
 
     step: Callable[..., Any]
@@ -70,6 +75,7 @@ def compile_programs(
     size: int,
     total: int,
     *,
+    form: Form = PLAIN,
     replicates: int = 1,
 ) -> Programs:
     """Compile the training step for batches of `size` and the prediction, ahead of time.
@@ -77,6 +83,8 @@ def compile_programs(
     A compiled program refuses other shapes, so nothing can recompile unseen. The seed and the optimiser's
     numbers (`hyper`, see `optimizer.hyperparameters`) come in as arguments only: all trials that differ in
     them alone share one entry of the compilation cache.
+
+    What is trained, and how it makes the network, is told by `form`.
 
     With several `replicates` such trials are one program: `state`, `hyper`, the key, images and labels of a
     step, its loss and the logits have a leading axis of that length. They share the step's number.
@@ -108,6 +116,7 @@ def compile_programs(
     def gradient(
         so_far: Gradient,
         parameters: Parameters,
+        fixed: Any,
         images: Array,
         labels: Array,
         key: Array,
@@ -120,7 +129,8 @@ def compile_programs(
 
         def loss_of(parameters: Parameters) -> Array:
             inputs = at_precision(preprocessing.normalise(images))
-            logits = apply(at_precision(parameters), inputs, keys).astype(jnp.float32)
+            network = at_precision(form.expand(parameters, fixed))
+            logits = apply(network, inputs, keys).astype(jnp.float32)
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).sum() / size
 
         loss, gradients = jax.value_and_grad(loss_of)(parameters)
@@ -129,22 +139,22 @@ def compile_programs(
     def update(
         state: TrainState, whole: Gradient, hyper: dict[str, Array], number: Array
     ) -> tuple[Any, Any, Any, Any]:
-        optimizer = optimizer_of(config.train, hyper, total)
+        optimizer = form.wrap(optimizer_of(config.train, hyper, total))
         updates, moments = optimizer.update(whole.parameters, state.optimizer, state.parameters)
         parameters: Any = optax.apply_updates(state.parameters, updates)
         rate = schedule(dataclasses.replace(config.train, **hyper), total)(number)
         nothing = jax.tree.map(jnp.zeros_like, whole)
-        return TrainState(parameters, moments), whole.loss, rate, nothing
+        return TrainState(parameters, moments, state.fixed), whole.loss, rate, nothing
 
     def train_step(
         state: TrainState, images: Array, labels: Array, key: Array, hyper: dict[str, Array], number: Array
     ) -> tuple[Any, Any, Any]:
         zero = jax.tree.map(jnp.zeros_like, Gradient(jnp.float32(0), state.parameters))
-        whole = gradient(zero, state.parameters, images, labels, key, number, np.int32(0))
+        whole = gradient(zero, state.parameters, state.fixed, images, labels, key, number, np.int32(0))
         return update(state, whole, hyper, number)[:3]
 
-    def predict(parameters: Parameters, images: Array) -> Array:
-        return apply(parameters, preprocessing.normalise(images))
+    def predict(parameters: Parameters, fixed: Any, images: Array) -> Array:
+        return apply(form.expand(parameters, fixed), preprocessing.normalise(images))
 
     each = () if replicates == 1 else (replicates,)
 
@@ -160,7 +170,8 @@ def compile_programs(
     if on_cpu:
         evaluation_batch = micro_batch(evaluation_batch, peak)
     predicting = jax.jit(of_each(predict, 1))
-    predicting = predicting.lower(state.parameters, shaped(splits.train.images, evaluation_batch))
+    black = shaped(splits.train.images, evaluation_batch)
+    predicting = predicting.lower(state.parameters, state.fixed, black)
     predicting = _compiled(predicting, options)
     number = np.int32(0)
     if part == size:
@@ -177,7 +188,8 @@ def compile_programs(
     nothing = Gradient(np.zeros(each, np.float32), jax.tree.map(np.zeros_like, state.parameters))
     adding = jax.jit(of_each(gradient, 2), donate_argnums=0)
     adding = _compiled(
-        adding.lower(nothing, state.parameters, images, labels, key, number, np.int32(0)), options
+        adding.lower(nothing, state.parameters, state.fixed, images, labels, key, number, np.int32(0)),
+        options,
     )
     updating = jax.jit(of_each(update, 1), donate_argnums=(0, 1))
     updating = _compiled(updating.lower(state, nothing, hyper, number), options)
@@ -190,7 +202,14 @@ def compile_programs(
         for first in range(0, size, part):
             chosen = (*(slice(None) for _ in each), slice(first, first + part))
             whole = adding(
-                whole, state.parameters, images[chosen], labels[chosen], key, number, np.int32(first)
+                whole,
+                state.parameters,
+                state.fixed,
+                images[chosen],
+                labels[chosen],
+                key,
+                number,
+                np.int32(first),
             )
         state, loss, rate, nothing = updating(state, whole, hyper, number)
         return state, loss, rate

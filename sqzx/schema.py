@@ -27,9 +27,9 @@ def ranged(default: Any, *, low: float | None = None, high: float | None = None)
     return dataclasses.field(default=default, metadata={"low": low, "high": high})
 
 
-def above_zero(default: Any) -> Any:
-    """A dataclass field whose number is greater than 0."""
-    return dataclasses.field(default=default, metadata={"above": 0})
+def above_zero(default: Any, *, high: float | None = None) -> Any:
+    """A dataclass field whose number is greater than 0, and at most `high`."""
+    return dataclasses.field(default=default, metadata={"above": 0, "high": high})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ def unknown_key(name: str, known: Iterable[str], where: str) -> InputError:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean X?" for the valid name closest to `name`, or all of them if none is close."""
     known = list(known)
-    word, last = name.rsplit(".", 1)[-1], {k.rsplit(".", 1)[-1]: k for k in known}
+    word, last = name.rsplit(".", 1)[-1], {k.rsplit(".", 1)[-1]: k for k in reversed(known)}
     if word in last:  # the right word under a wrong section, or without one
         close = [last[word]]
     elif not (close := difflib.get_close_matches(name, known, n=1, cutoff=0.6)):
@@ -150,8 +150,9 @@ def _number(annotation: type, value: Any, where: str) -> int | float:
 
 def _in_range(value: int | float, limits: Mapping[str, Any], where: str) -> int | float:
     low, high, above = limits.get("low"), limits.get("high"), limits.get("above")
-    if above is not None and value <= above:
-        raise InputError(f"{where}: needs more than {above}, found {value}")
+    if above is not None and (value <= above or (high is not None and value > high)):
+        bounds = f"more than {above}" + (f" and at most {high}" if high is not None else "")
+        raise InputError(f"{where}: needs {bounds}, found {value}")
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = f"{low} to {high}" if high is not None else f"at least {low}"
         raise InputError(f"{where}: needs {bounds}, found {value}")

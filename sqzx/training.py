@@ -28,6 +28,7 @@ from sqzx.data.splits import Split, Splits, load_splits_of
 from sqzx.errors import Interrupted, NonFiniteError, Paused
 from sqzx.evaluation import Scores, logits_of, score
 from sqzx.files import write_json, write_whole
+from sqzx.forms import PLAIN, Form
 from sqzx.metrics import MetricsLog
 from sqzx.model import Model, check_fits, model_digest, write_model
 from sqzx.network import Apply, Parameters, initial_parameters, pure
@@ -49,7 +50,8 @@ class Job:
 
     `say` gets a line an epoch, `on_fault` hears of damage that was got round, and `on_end` of the trial's
     end: None where its files are complete, or what ended it. At the end of the epoch `pause`, if there is
-    one, the trial saves its state and ends as `Paused`.
+    one, the trial saves its state and ends as `Paused`. One that is not `scored` never looks at the test
+    images, and leaves its states and validation scores alone: it is a stage of something larger.
     """
 
     config: TrialConfig
@@ -58,6 +60,7 @@ class Job:
     on_fault: Callable[[str], None]
     on_end: Callable[[NonFiniteError | Paused | None], None]
     pause: int | None = None
+    scored: bool = True
 
 
 def train(
@@ -88,6 +91,30 @@ def train(
         raise error
 
 
+def retrain(
+    config: TrialConfig,
+    folder: TrialFolder,
+    form: Form,
+    *,
+    origin: Model,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_fault: Callable[[str], None] = lambda fault: None,
+    say: Callable[[str], None] = print,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Any:
+    """Train what a form makes a network of, and return the trained values; no test image is looked at.
+
+    It goes on with what is in `folder`; see `train_stack`. `origin` is the model whose preprocessing is kept.
+    """
+    ends: list[NonFiniteError | Paused | None] = []
+    job = Job(config=config, folder=folder, say=say, on_fault=on_fault, on_end=ends.append, scored=False)
+    task = _task(config, origin, form)
+    _train(task, [job], should_stop, checkpoint_seconds, time.monotonic())
+    if (error := ends[0]) is not None:
+        raise error
+    return checkpoints.restore(folder.checkpoints, _fresh(task, config)).state.parameters
+
+
 def train_stack(
     jobs: Sequence[Job],
     *,
@@ -104,10 +131,20 @@ def train_stack(
     at different steps (one lost its newest checkpoint, say) are trained one group after the other.
     """
     started = time.monotonic() if started is None else started
-    task = _task(jobs[0].config, origin)
+    form = PLAIN if origin is None else Form(start=origin.parameters)
+    _train(_task(jobs[0].config, origin, form), jobs, should_stop, checkpoint_seconds, started)
+
+
+def _train(
+    task: "_Task",
+    jobs: Sequence[Job],
+    should_stop: Callable[[], bool],
+    checkpoint_seconds: float,
+    started: float,
+) -> None:
     standing: dict[int, list[tuple[Job, Restored]]] = {}
     for job in jobs:
-        restored = checkpoints.restore(job.folder.checkpoints, _fresh(task, job.config, origin))
+        restored = checkpoints.restore(job.folder.checkpoints, _fresh(task, job.config))
         for fault in restored.faults:
             job.on_fault(fault)
         if job.pause is not None and job.pause * task.per_epoch <= restored.step < task.total:
@@ -129,10 +166,11 @@ class _Task(NamedTuple):
     size: int
     per_epoch: int
     total: int
+    form: Form
     origin: str
 
 
-def _task(config: TrialConfig, origin: Model | None) -> _Task:
+def _task(config: TrialConfig, origin: Model | None, form: Form) -> _Task:
     network = count(config.model, config.data.image_shape)  # refuses maps that shrink to nothing
     splits = load_splits_of(config.data)
     per_epoch = steps_per_epoch(config.train.batch_size, len(splits.train.labels))
@@ -144,24 +182,24 @@ def _task(config: TrialConfig, origin: Model | None) -> _Task:
         told = f", from: {origin.source} ({model_digest(origin)})"
     return _Task(
         network=network,
-        apply=pure(config.model, config.data.image_shape),
+        apply=pure(config.model, config.data.image_shape, form.ranks),
         splits=splits,
         preprocessing=preprocessing,
         size=batch_size(config.train.batch_size, len(splits.train.labels)),
         per_epoch=per_epoch,
         total=per_epoch * config.train.epochs,
+        form=form,
         origin=told,
     )
 
 
-def _fresh(task: _Task, config: TrialConfig, origin: Model | None) -> TrainState:
+def _fresh(task: _Task, config: TrialConfig) -> TrainState:
     """Return the state of a trial before its first step."""
-    if origin is None:
-        parameters = initial_parameters(config.model, config.data.image_shape, config.seed)
-    else:
-        parameters = origin.parameters
-    moments = make_optimizer(config.train, task.total).init(parameters)
-    return TrainState(parameters, jax.tree.map(np.asarray, moments))
+    start, form = task.form.start, task.form
+    if start is None:
+        start = initial_parameters(config.model, config.data.image_shape, config.seed)
+    moments = form.wrap(make_optimizer(config.train, task.total)).init(start)
+    return TrainState(start, jax.tree.map(np.asarray, moments), form.fixed)
 
 
 def _train_together(
@@ -190,6 +228,7 @@ def _train_together(
         _stacked([hyperparameters(job.config.train) for job in jobs]),
         task.size,
         task.total,
+        form=task.form,
         replicates=n,
     )
     compile_seconds = time.monotonic() - clock
@@ -238,7 +277,9 @@ def _train_together(
     def logits(split: Split, of: str) -> dict[int, np.ndarray]:
         """Return the logits of the living; one whose logits are not finite ends."""
         found = logits_of(
-            lambda images: programs.predict(state.parameters, images), split.images, programs.evaluation_batch
+            lambda images: programs.predict(state.parameters, state.fixed, images),
+            split.images,
+            programs.evaluation_batch,
         )
         own = {place: _of(place, found, n) for place in living}
         for place in own:
@@ -297,8 +338,9 @@ def _train_together(
         "train_seconds": train_seconds,
         "images_per_second": task.total * task.size / step_seconds,
     }
-    for place, test_logits in logits(splits.test, "test images").items():
-        _finish(task, jobs[place], _of(place, parameters, n), *scores[place], test_logits, seconds)
+    tests = logits(splits.test, "test images") if any(job.scored for job in living.values()) else {}
+    for place in list(living):
+        _finish(task, jobs[place], _of(place, parameters, n), *scores[place], tests.get(place), seconds)
         end(place, None)
 
 
@@ -308,24 +350,27 @@ def _finish(
     parameters: Parameters,
     validation: Scores,
     learned: bool,
-    test_logits: np.ndarray,
+    test_logits: np.ndarray | None,
     seconds: dict[str, float],
 ) -> None:
     """Write what a finished trial leaves: predictions, model, and last of all its result."""
     config, folder, splits, network = job.config, job.folder, task.splits, task.network
-    _write_predictions(folder, test_logits, splits.test.labels)
-    trained = Model(
-        config=config.model,
-        parameters=parameters,
-        preprocessing=task.preprocessing,
-        class_names=splits.info.class_names,
-        source=f"trained on {config.data.name}, seed {config.seed}{task.origin}",
-        data=config.data.name,
-    )
-    write_model(folder.model_file, trained)
+    tested: dict[str, float | None] = {}
+    if test_logits is not None:
+        tested = score(test_logits, splits.test.labels).named("test")
+        write_predictions(folder, test_logits, splits.test.labels)
+        trained = Model(
+            config=config.model,
+            parameters=parameters,
+            preprocessing=task.preprocessing,
+            class_names=splits.info.class_names,
+            source=f"trained on {config.data.name}, seed {config.seed}{task.origin}",
+            data=config.data.name,
+        )
+        write_model(folder.model_file, trained)
     result = {
         **validation.named("val"),
-        **score(test_logits, splits.test.labels).named("test"),
+        **tested,
         "learned": learned,
         "params": network.params,
         "macs": network.macs,
@@ -368,7 +413,8 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def _write_predictions(folder: TrialFolder, logits: np.ndarray, labels: np.ndarray) -> None:
+def write_predictions(folder: TrialFolder, logits: np.ndarray, labels: np.ndarray) -> None:
+    """Write a trial's logits (n, classes) on the test images, and their labels."""
     write_whole(
         folder.predictions_file,
         lambda file: np.savez_compressed(file, test_logits=logits, test_labels=labels),

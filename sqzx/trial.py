@@ -6,6 +6,7 @@
     result.json       the numbers of a finished trial
     predictions.npz   the logits on the test set
     model.safetensors the trained network, with all that is needed to use it
+    compressed.sqz    of a compressed trial, in the place of model.safetensors
     checkpoint/       the newest states, one folder a step
     log.txt           what the process printed
     pause.json        the epoch at which the trial is to pause, where its study says so
@@ -93,6 +94,11 @@ class TrialFolder:
     def model_file(self) -> Path:
         """The trained network; see `sqzx.model`."""
         return self.path / "model.safetensors"
+
+    @property
+    def compressed_file(self) -> Path:
+        """The network of a compressed trial; see `sqzx.compression.sqz`."""
+        return self.path / "compressed.sqz"
 
     @property
     def checkpoints(self) -> Path:

@@ -39,6 +39,8 @@ CHECKPOINT_BYTES, CHECKPOINT_ARRAY_BYTES = 3_000, 450
 """Of each checkpoint and of each of its arrays, beside the numbers themselves."""
 TRAIN_LINE_BYTES, VALIDATION_LINE_BYTES = 97, 155
 """Of one line in `metrics.jsonl`."""
+COMPRESSED = 10
+"""How many times smaller a compressed network is supposed to be."""
 SMALL_FILES_BYTES = 8_000
 """Configuration, status, result and log."""
 
@@ -105,7 +107,8 @@ def measured(
         work = trial.sizes.macs * training_images(trial.config, info_of)
         seconds.setdefault(trial.config_id, []).append(sum(times))
         fixed.append(times.start_seconds + times.compile_seconds)
-        rates.append(times.train_seconds / work)
+        if work:
+            rates.append(times.train_seconds / work)
         size = folder_bytes(folder_of(trial.id).path)
         sizes.setdefault(trial.config_id, []).append(size)
         ratios.append(size / counted_disk_bytes(trial.config, trial.sizes, info_of))
@@ -140,11 +143,12 @@ def _times(folder: TrialFolder) -> _Times | None:
 def training_images(config: TrialConfig, info_of: InfoOf) -> int:
     """Return how many images a training sees in all its epochs; without metadata an approximation."""
     data, train = config.data, config.train
+    epochs = train.epochs if config.compress is None else config.compress.epochs(train.epochs)
     examples = data.train_examples or round(
         info_of(data.name).train_examples * (1 - data.validation_fraction)
     )
     size = min(train.batch_size, examples)
-    return train.epochs * (examples // size) * size
+    return epochs * (examples // size) * size
 
 
 def image_seconds(calibrations: tuple[Calibration, ...], macs: int) -> float:
@@ -160,6 +164,12 @@ def image_seconds(calibrations: tuple[Calibration, ...], macs: int) -> float:
 def counted_disk_bytes(config: TrialConfig, sizes: "Sizes", info_of: InfoOf) -> int:
     """Count what a finished trial leaves: checkpoints, model, predictions, metrics and small files."""
     info = info_of(config.data.name)
+    if config.compress is not None:  # a small file, and no checkpoint that stays
+        return (
+            sizes.bytes_fp32 // COMPRESSED
+            + 4 * info.test_examples * (info.num_classes + 1)
+            + SMALL_FILES_BYTES
+        )
     moments = 2 if config.train.optimizer == "adamw" else 1
     arrays = 2 * sizes.parametric_layers * (1 + moments)  # kernels and biases
     checkpoint = (

@@ -21,8 +21,9 @@ from sqzx.errors import ArchitectureError, InputError
 from sqzx.terminal import shown
 from sqzx.trial import STATES, Status, TrialFolder
 from sweeps.constraints import Refusal, Sizes
+from sweeps.dense import with_dense
 from sweeps.estimates import Calibration, InfoOf, measured, read_calibrations
-from sweeps.identity import config_id, ids_of_seeds
+from sweeps.identity import config_id, ids_of_seeds, trial_id
 from sweeps.search import with_choices
 from sweeps.study import Study, read_study
 
@@ -36,7 +37,8 @@ class PlannedTrial:
     """One trial of a study. `name` tells its configuration, `sweeps` the blocks that it is a member of.
 
     `settings` are those by which the study's configurations differ, as the study spells them.
-    `est_seconds` on one worker and `est_disk_bytes` are what it is expected to cost, None while unknown.
+    A compressed trial starts from the network of a dense one and runs `after` it. `est_seconds` on one
+    worker and `est_disk_bytes` are what a trial is expected to cost, None while unknown.
     """
 
     id: str
@@ -47,6 +49,7 @@ class PlannedTrial:
     config: TrialConfig
     sizes: Sizes
     status: Status = PENDING
+    after: str | None = None
     est_seconds: float | None = None
     est_memory_mb: float | None = None
     est_disk_bytes: int | None = None
@@ -138,7 +141,10 @@ def _enumerated(study: Study) -> Plan:
         for seed, key in enumerate(keys):
             if (known := trials.get(key)) is None:
                 trial = dataclasses.replace(config, seed=seed) if seed else config
-                trials[key] = PlannedTrial(key, of_all_seeds, name, (block.name,), spelled, trial, sizes)
+                after = trial_id(trial.dense()) if trial.compress else None
+                trials[key] = PlannedTrial(
+                    key, of_all_seeds, name, (block.name,), spelled, trial, sizes, after=after
+                )
             elif block.name not in known.sweeps:
                 trials[key] = dataclasses.replace(known, sweeps=(*known.sweeps, block.name))
     if not trials and study.search is None:
@@ -146,7 +152,7 @@ def _enumerated(study: Study) -> Plan:
             f"{study.source}: no point is left to train; the first of {len(skipped):,} skipped: "
             f"{skipped[0].text}"
         )
-    return Plan(study, tuple(trials.values()), tuple(skipped))
+    return Plan(study, tuple(with_dense(trials, _name)), tuple(skipped))
 
 
 @contextmanager
@@ -228,10 +234,15 @@ def affordable(plan: Plan) -> Plan:
         return plan
     kept: list[PlannedTrial] = []
     skipped: dict[str, Skipped] = {}  # a configuration once, whatever its seeds
+    lost: set[str] = set()
     for trial in plan.trials:
         seconds = trial.est_seconds if trial.status == PENDING else None
         if seconds is not None and (refusal := bounds.refusal(round(seconds, 1))):
             skipped[trial.config_id] = Skipped(trial.sweeps[0], trial.settings, *refusal)
+            lost.add(trial.id)
+        elif trial.after in lost:  # it stands behind its dense trial
+            reason = f"constraints.{bounds.name}: its dense trial is skipped"
+            skipped[trial.config_id] = Skipped(trial.sweeps[0], trial.settings, bounds.name, reason)
         else:
             kept.append(trial)
     return dataclasses.replace(plan, trials=tuple(kept), skipped=(*plan.skipped, *skipped.values()))

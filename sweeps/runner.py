@@ -21,6 +21,7 @@ from sqzx.errors import InputError
 from sqzx.files import holds_files, write_text
 from sqzx.provenance import has_accelerator
 from sqzx.trial import Status, TrialFolder
+from sweeps.dense import is_ready, take_lost, take_ready
 from sweeps.executors import ExecutorName, Handle, Resources, open_executor
 from sweeps.pausing import Pauses
 from sweeps.plan import Plan, PlannedTrial, plan_folder, plan_study, study_file, trial_folder
@@ -167,8 +168,8 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 busy = (*chain(*queue), *chain(*(handle.trials for handle in running)), *elsewhere)
                 queue.extendleft(reversed(cut(pauses.lifted(statuses, but={t.id for t in busy}))))
             looked = False
-            while queue and executor.free > 0:
-                stack = _still_runnable(queue.popleft(), statuses, out, pauses)
+            while executor.free > 0 and (ready := take_ready(queue, statuses)):
+                stack = _still_runnable(ready, statuses, out, pauses)
                 if not stack:  # another runner was faster
                     continue
                 try:
@@ -186,6 +187,12 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 view.started(handle)
             for line in executor.notes():
                 view.note(f"note: {line}")
+            for trial, reason in take_lost(queue, statuses):
+                statuses[trial.id] = _failed(trial, reason, out)
+                view.note(f"failed   {trial.id}  {trial.name}  {reason}")
+                failing = True
+            if not (running or elsewhere or any(is_ready(stack, statuses) for stack in queue)):
+                queue.clear()  # the dense trials that these wait for were stopped from outside
             if elsewhere and time.monotonic() - checked > RECHECK_SECONDS:
                 checked = time.monotonic()
                 _look_elsewhere(elsewhere, queue, statuses, out)
@@ -229,6 +236,15 @@ def _still_runnable(stack: Stack, statuses: dict[str, Status], out: Path, pauses
         for trial in stack
         if statuses[trial.id].status in (*RUNNABLE, "running") or pauses.lifts(trial, statuses[trial.id])
     )
+
+
+def _failed(trial: PlannedTrial, reason: str, out: Path) -> Status:
+    """Say in a trial's folder that it failed before it began, unless another runner is at work there."""
+    folder = trial_folder(out, trial.id)
+    with suppress(ClaimedElsewhere, OSError), claim(folder):
+        folder.write_config(trial.config)
+        folder.write_status(folder.read_status().but(status="failed", reason=reason))
+    return folder.read_status()
 
 
 def _look_elsewhere(

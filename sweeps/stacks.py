@@ -32,9 +32,13 @@ def stacks(
     for members in programs.values():
         first = members[0]
         most = (
-            automatic_stack(first.config, first.network, on_accelerator=on_accelerator)
-            if size == "auto"
-            else size
+            1
+            if first.config.compress
+            else (
+                automatic_stack(first.config, first.network, on_accelerator=on_accelerator)
+                if size == "auto"
+                else size
+            )
         )
         for start in range(0, len(members), most):
             stack = tuple(t for t in members[start : start + most] if t.id in waiting)

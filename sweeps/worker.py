@@ -42,8 +42,13 @@ def main(arguments: list[str]) -> int:
             print(f"{folder.config_file}: is not the configuration of {folder.id}; delete the folder")
             return 1
         trials.append((config, folder))
+    origin, first = None, trials[0][0]
+    if first.compress is not None:  # such a trial is alone, and its dense one is done
+        from sqzx.model import read_model
+
+        origin = read_model(trials[0][1].path.parent / trial_id(first.dense()))
     statuses = attempt_stack(
-        trials, started=STARTED, should_stop=lambda: bool(stop_asked), say=lambda line: None
+        trials, started=STARTED, origin=origin, should_stop=lambda: bool(stop_asked), say=lambda line: None
     )
     states = {status.status for status in statuses if status is not None}
     if not states:

@@ -1,7 +1,10 @@
 """Compression without data: weights are shared and coded, zeros stay zeros."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from sqzx.compression.bit_budget import bits_within_bytes, bits_within_error
 from sqzx.compression.compressed import Compressed, with_half_tables, with_shared
 from sqzx.compression.config import CompressConfig
 from sqzx.compression.kernels import kernels_of
@@ -21,17 +24,34 @@ def compress(model: Model, config: CompressConfig) -> Compressed:
     what it is.
     """
     kernels = kernels_of(model.parameters)
-    room = min(2**config.bits - 1, MOST_VALUES - 1)
-    exact = {name: found for name, kernel in kernels.items() if (found := distinct(kernel, room))}
+    bits = bits_of(config, kernels)
+    room = {name: min(2 ** bits[name] - 1, MOST_VALUES - 1) for name in kernels}
+    exact = {name: found for name, kernel in kernels.items() if (found := distinct(kernel, room[name]))}
     shared = {
-        name: exact[name] if name in exact else share(kernel, config.bits, refill=False)
+        name: exact[name] if name in exact else share(kernel, bits[name], refill=False)
         for name, kernel in kernels.items()
     }
-    stage = {"stage": "share", "bits": config.bits, "tables": config.tables}
+    stage = {"stage": "share", "bits": bits_told(bits), "tables": config.tables}
     compressed = with_shared(Compressed(model=model, history=(stage,)), shared)
     if config.tables == "f32":
         return compressed
     return with_half_tables(compressed, except_codebooks=frozenset(exact))
+
+
+def bits_of(config: CompressConfig, kernels: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Return the bits that the weights of each layer share, as asked or as chosen for a budget."""
+    if config.error is not None:
+        return bits_within_error(kernels, config.error)
+    if config.bytes is not None:
+        return bits_within_bytes(kernels, config.bytes)
+    assert config.bits is not None
+    return dict.fromkeys(kernels, config.bits)
+
+
+def bits_told(bits: Mapping[str, int]) -> int | str:
+    """Return the bits of all layers in short: 6, or "3 to 6"."""
+    least, most = min(bits.values()), max(bits.values())
+    return most if least == most else f"{least} to {most}"
 
 
 def lossless(model: Model) -> Compressed:

@@ -30,31 +30,6 @@ from sqzx.errors import InputError
 Parameters = Mapping[str, Any]
 Masks = dict[str, Any]
 
-SQUEEZENET_V1_0: dict[str, float] = {
-    "conv1": 1.0,
-    **{f"fire{n}.squeeze": 0.5 if n in (7, 9) else 1.0 for n in range(2, 10)},
-    **{f"fire{n}.expand1x1": 0.5 if n in (6, 8) else 1.0 for n in range(2, 10)},
-    **{f"fire{n}.expand3x3": 0.3 if n in (8, 9) else 0.33 for n in range(2, 10)},
-    "conv10": 0.2,
-}
-"""What the paper's Table 1 keeps of each layer of SqueezeNet v1.0.
-
-With all biases that is 421,098 parameters, each row of the table's last column too. For the 3x3 filters of
-fire8 the table prints 33 %, but its own count is that of 30 %.
-"""
-
-ALEXNET: dict[str, float] = {
-    "conv1": 0.84,
-    "conv2": 0.38,
-    "conv3": 0.35,
-    "conv4": 0.37,
-    "conv5": 0.37,
-    "fc6": 0.09,
-    "fc7": 0.09,
-    "fc8": 0.25,
-}
-"""What Han et al. 2015 (Table 4) keep of each layer of AlexNet; 11 % in all, a ninth."""
-
 
 def kept_count(density: float, weights: int) -> int:
     """Return ceil(density x weights), where the density is the decimal that it is written as.

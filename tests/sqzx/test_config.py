@@ -84,7 +84,9 @@ def test_config_json_reads_back_as_the_same_trial(tmp_path_factory, settings):
 
 def test_settings_have_every_key_of_their_family_but_the_starting_points():
     squeezenet, alexnet = (list(resolve({"model.family": f}, "f").settings()) for f in FAMILIES)
-    assert {*squeezenet, *alexnet} == KEYS.keys() - {"model.preset", "train.recipe"}
+    compressed = list(resolve({"compress.recipe": "svd"}, "f").settings())
+    assert {*squeezenet, *alexnet, *compressed} == KEYS.keys() - {"model.preset", "train.recipe"}
+    assert not any(key.startswith("compress.") for key in [*squeezenet, *alexnet])
     assert [key for key in KEYS if key in squeezenet] == squeezenet
     assert "model.base_e" not in alexnet
     assert "model.fc_features" not in squeezenet

@@ -462,9 +462,9 @@ def test_the_programs_refuse_images_of_another_shape(tiny):
         config, apply, splits, of_training_images(splits), state, hyperparameters(config.train), 20, 10
     )
     assert programs.evaluation_batch == 145
-    assert programs.predict(parameters, splits.validation.images).shape == (145, 10)
+    assert programs.predict(parameters, (), splits.validation.images).shape == (145, 10)
     with pytest.raises(TypeError, match="types for which this computation was compiled"):
-        programs.predict(parameters, splits.validation.images[:100])
+        programs.predict(parameters, (), splits.validation.images[:100])
 
 
 def test_maps_that_vanish_are_refused_before_anything_is_compiled(tiny, tmp_path, monkeypatch):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from sqzx.compression import compressing, sqz
+from sqzx.compression.assignments import read_assignments
 from sqzx.compression.compressed import Compressed, named_layers, tree_of
-from sqzx.compression.config import CompressConfig, read_assignments
+from sqzx.compression.config import CompressConfig
 from sqzx.compression.inspection import inspect, to_json
 from sqzx.errors import InputError
 from sqzx.importing import import_model

@@ -10,11 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sqzx.compression import pruning
+from sqzx.compression.densities import ALEXNET, SQUEEZENET_V1_0
 from sqzx.compression.kernels import kernels_of
 from sqzx.compression.pruning import (
-    ALEXNET,
-    SQUEEZENET_V1_0,
     adjusted_dropout,
     density_mask,
     density_masks,
@@ -317,6 +315,6 @@ def test_dropout_shrinks_with_the_root_of_what_is_kept():
 
 
 def test_the_published_network_was_pruned_to_about_the_papers_densities(published_kernels):
-    assert published_kernels.keys() == pruning.SQUEEZENET_V1_0.keys()
+    assert published_kernels.keys() == SQUEEZENET_V1_0.keys()
     for name, kernel in published_kernels.items():
         assert (kernel != 0).mean() == pytest.approx(SQUEEZENET_V1_0[name], abs=0.016), name
