@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqzx.attempt import ClaimedElsewhere, claim
+from sqzx.errors import printable
 from sqzx.trial import Status, TrialFolder, now
 from sweeps.plan import PlannedTrial
 from sweeps.stacks import Stack
@@ -91,4 +92,4 @@ def _cause(code: int, log: TrialFolder) -> str:
         memory = " (out of memory?)" if name == "SIGKILL" else ""
         return f"its process was ended by {name}{memory}"
     last = next((line for line in reversed(log.log_tail()) if line.strip()), "")
-    return f"its process ended with exit code {code}: {last}".removesuffix(": ")
+    return f"its process ended with exit code {code}: {printable(last)}".removesuffix(": ")

@@ -40,6 +40,7 @@ def connected(exits: ExitStack, resources: Resources) -> Any:
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         import ray
+        import ray._private.worker
         import ray.util.scheduling_strategies
     except ImportError:
         raise InputError(
@@ -47,6 +48,8 @@ def connected(exits: ExitStack, resources: Resources) -> Any:
         ) from None
     if ray.is_initialized():  # a notebook's own
         return ray
+    # Ray quotes a dying node's log on standard output, in colour; the run tells it in a line of its own.
+    ray._private.worker._worker_logs_enabled = False
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     with _signals_kept():
         if address:

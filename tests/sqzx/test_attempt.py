@@ -54,6 +54,31 @@ def run(config, folder, **options):
     return attempt(config, folder, started=time.monotonic(), say=lines.append, **options), lines
 
 
+@pytest.mark.parametrize(("before", "after", "told"), [((3,), (5,), 0), ((3,), (3, 5), 1), ((3, 5), (3,), 1)])
+@pytest.mark.parametrize("saved", [True, False])
+def test_another_number_of_cores_is_told_where_a_saved_state_goes_on(
+    config, folder, ending, monkeypatch, before, after, told, saved
+):
+    def stop(config, folder, **options):
+        if saved:
+            (folder.checkpoints / "7").mkdir(parents=True)
+        raise Interrupted("stopped at step 7 of 9")
+
+    for cores, end in ((before, stop), (after, lambda *arguments, **options: None)):
+        monkeypatch.setattr("sqzx.attempt.provenance", lambda cores=cores: {"cores": list(cores)})
+        ending(end)
+        status, _ = run(config, folder)
+    assert len(status.faults) == told * saved
+    for fault in status.faults:
+        assert fault.startswith(f"began on {number(before)} and goes on on {number(after)}: ")
+        assert f"fault: {fault}" in folder.log_tail()
+    assert status.status == "done"
+
+
+def number(cores):
+    return "1 core" if len(cores) == 1 else f"{len(cores)} cores"
+
+
 class TestClaim:
     def test_a_claim_keeps_other_processes_out_until_it_is_given_up(self, folder):
         with subprocess.Popen(
