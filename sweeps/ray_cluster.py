@@ -49,7 +49,7 @@ def connected(exits: ExitStack, resources: Resources) -> Any:
     if ray.is_initialized():  # a notebook's own
         return ray
     # Ray quotes a dying node's log on standard output, in colour; the run tells it in a line of its own.
-    ray._private.worker._worker_logs_enabled = False
+    ray._private.worker._worker_logs_enabled = False  # ty: ignore[invalid-assignment]
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     with _signals_kept():
         if address:

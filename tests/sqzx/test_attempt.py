@@ -57,7 +57,7 @@ def run(config, folder, **options):
 @pytest.mark.parametrize(("before", "after", "told"), [((3,), (5,), 0), ((3,), (3, 5), 1), ((3, 5), (3,), 1)])
 @pytest.mark.parametrize("saved", [True, False])
 def test_another_number_of_cores_is_told_where_a_saved_state_goes_on(
-    config, folder, ending, monkeypatch, before, after, told, saved
+    tiny, folder, ending, monkeypatch, before, after, told, saved
 ):
     def stop(config, folder, **options):
         if saved:
@@ -67,7 +67,7 @@ def test_another_number_of_cores_is_told_where_a_saved_state_goes_on(
     for cores, end in ((before, stop), (after, lambda *arguments, **options: None)):
         monkeypatch.setattr("sqzx.attempt.provenance", lambda cores=cores: {"cores": list(cores)})
         ending(end)
-        status, _ = run(config, folder)
+        status, _ = run(tiny(), folder)
     assert len(status.faults) == told * saved
     for fault in status.faults:
         assert fault.startswith(f"began on {number(before)} and goes on on {number(after)}: ")
