@@ -115,7 +115,7 @@ class CompressConfig:
 
 DENSITY = 0.3
 BITS = 6
-ENERGY = 0.9
+ENERGY = 0.5
 LEARNING_RATE = 1.0
 SHARE_LEARNING_RATE = 0.05
 

@@ -109,6 +109,36 @@ def test_it_is_imported_with_another_classifier(sqzx, compressed, tmp_path):
     assert found["conv1"].tobytes() == decoded["conv1"].tobytes()
 
 
+def test_a_recipe_says_each_stage_and_its_accuracy_comes_from_the_file(sqzx, trial, tmp_path):
+    out = tmp_path / "r.sqz"
+    keys = ["--set=compress.density=0.5", "--set=compress.bits=3", "--set=compress.retrain_epochs=1"]
+    text = sqzx("compress", trial, "--recipe", "deep_compression", *keys, "--out", out)[1]
+    for stage in ("none", "prune", "retrain", "share (bits 3)", "tune", "round"):
+        assert stage in text
+    told = json.loads(sqzx("evaluate", out, "--json")[1])
+    assert f"test top-1 {told['test_top1']:.4f} of {told['images']} images" in text
+    assert f"{out.stat().st_size:,} bytes" in text
+    assert not (tmp_path / "r.sqz.work").exists()
+
+
+def test_a_recipe_needs_the_data_that_a_model_was_trained_on(sqzx, trial, tmp_path):
+    from dataclasses import replace
+
+    from sqzx.model import write_model
+
+    for name, data in {"unknown": None, "elsewhere": "no_such_set"}.items():
+        write_model(tmp_path / f"{name}.safetensors", replace(read_model(trial), data=data))
+    out = tmp_path / "x.sqz"
+    line = refused(sqzx, "compress", tmp_path / "unknown.safetensors", "--recipe", "svd", "--out", out)
+    assert "--recipe trains, and this model doesn't say on what data" in line
+    line = refused(sqzx, "compress", tmp_path / "elsewhere.safetensors", "--recipe", "svd", "--out", out)
+    assert "no_such_set" in line
+    line = refused(sqzx, "compress", trial, "--recipe", "svdd", "--out", out)
+    assert line.startswith("--recipe: the recipe: 'svdd' is not possible here; did you mean svd?")
+    line = refused(sqzx, "train", "--set=compress.recipe=svd", "--out", tmp_path / "t")
+    assert line == "compress.recipe: train has no such part; use sqzx compress MODEL --recipe"
+
+
 def test_mistakes_leave_nothing_behind(sqzx, trial, compressed, tmp_path):
     out = tmp_path / "x.sqz"
     bits = "--set=compress.bits=9"
