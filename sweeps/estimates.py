@@ -171,7 +171,7 @@ def counted_disk_bytes(config: TrialConfig, sizes: "Sizes", info_of: InfoOf) -> 
             + SMALL_FILES_BYTES
         )
     moments = 2 if config.train.optimizer == "adamw" else 1
-    arrays = 2 * sizes.parametric_layers * (1 + moments)  # kernels and biases
+    arrays = 2 * sizes.parametric_layers + 2 * moments  # kernels and biases; a moment has two vectors
     checkpoint = (
         ARRAY_RATIO * sizes.bytes_fp32 * (1 + moments) + CHECKPOINT_ARRAY_BYTES * arrays + CHECKPOINT_BYTES
     )
