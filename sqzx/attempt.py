@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import filelock
 
 from sqzx.config import TrialConfig
-from sqzx.errors import InputError, Interrupted, NonFiniteError, SqzxError
+from sqzx.errors import InputError, Interrupted, NonFiniteError, Paused, SqzxError
 from sqzx.provenance import provenance
 from sqzx.trial import State, Status, TrialFolder, now, process_start
 
@@ -163,10 +163,13 @@ class _Attempt:
         self.status = self.status.but(faults=(*self.status.faults, fault))
         self.folder.write_status(self.status)
 
-    def on_end(self, error: NonFiniteError | None) -> None:
-        """Say that the trial is done, or what its numbers came to."""
+    def on_end(self, error: NonFiniteError | Paused | None) -> None:
+        """Say that the trial is done, where it paused, or what its numbers came to."""
         if error is None:
             self.end("done")
+        elif isinstance(error, Paused):
+            self.status = self.status.but(epoch=error.epoch)
+            self.end("censored", str(error))
         else:
             self.end("failed", f"not finite: {error}")
 
@@ -189,7 +192,14 @@ def _train(
         from sqzx.training import Job, train_stack  # JAX starts here, after the claim
 
         jobs = [
-            Job(config=one.config, folder=one.folder, say=one.tell, on_fault=one.on_fault, on_end=one.on_end)
+            Job(
+                config=one.config,
+                folder=one.folder,
+                say=one.tell,
+                on_fault=one.on_fault,
+                on_end=one.on_end,
+                pause=one.folder.read_pause(),
+            )
             for one in attempts
         ]
         train_stack(jobs, origin=origin, should_stop=should_stop, started=started)

@@ -517,6 +517,9 @@ def run_(
     stall_limit: StallLimit = None,
     fail_fast: FailFast = False,
     stack: Stack = "1",
+    finish: Annotated[
+        bool, Parameter(negative="", help="Train to their ends what [halving] stops or has stopped.")
+    ] = False,
 ) -> int:
     """Run what is missing of a study, and nothing else."""
     from sweeps.runner import run
@@ -532,6 +535,7 @@ def run_(
         stall_limit=stall_limit,
         fail_fast=fail_fast,
         stack=stack,
+        finish=finish,
     )
     return run(read_study(study), out, options, view_for_output()).exit_code
 

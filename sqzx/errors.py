@@ -39,6 +39,14 @@ class NonFiniteError(SqzxError):
     """Training met NaN or infinity; the trial stops, and has no accuracy."""
 
 
+class Paused(SqzxError):
+    """A trial was to go no further than this epoch for now; its state is saved."""
+
+    def __init__(self, epoch: int, epochs: int):
+        super().__init__(f"paused at epoch {epoch} of {epochs}")
+        self.epoch = epoch
+
+
 class Interrupted(SqzxError):
     """A trial or a study was asked to stop, and did so after saving its state."""
 

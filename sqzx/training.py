@@ -25,7 +25,7 @@ from sqzx.checkpoints import Restored
 from sqzx.config import TrialConfig
 from sqzx.counting import Network, count
 from sqzx.data.splits import Split, Splits, load_splits_of
-from sqzx.errors import Interrupted, NonFiniteError
+from sqzx.errors import Interrupted, NonFiniteError, Paused
 from sqzx.evaluation import Scores, logits_of, score
 from sqzx.files import write_json, write_whole
 from sqzx.metrics import MetricsLog
@@ -48,14 +48,16 @@ class Job:
     """A trial to train: its configuration and folder, and who hears of it.
 
     `say` gets a line an epoch, `on_fault` hears of damage that was got round, and `on_end` of the trial's
-    end: None where its files are complete, or the error that ended it.
+    end: None where its files are complete, or what ended it. At the end of the epoch `pause`, if there is
+    one, the trial saves its state and ends as `Paused`.
     """
 
     config: TrialConfig
     folder: TrialFolder
     say: Callable[[str], None]
     on_fault: Callable[[str], None]
-    on_end: Callable[[NonFiniteError | None], None]
+    on_end: Callable[[NonFiniteError | Paused | None], None]
+    pause: int | None = None
 
 
 def train(
@@ -73,7 +75,7 @@ def train(
 
     Raises `NonFiniteError` where a loss, or a logit of the validation or test images, is not finite.
     """
-    ends: list[NonFiniteError | None] = []
+    ends: list[NonFiniteError | Paused | None] = []
     job = Job(config=config, folder=folder, say=say, on_fault=on_fault, on_end=ends.append)
     train_stack(
         [job],
@@ -108,6 +110,9 @@ def train_stack(
         restored = checkpoints.restore(job.folder.checkpoints, _fresh(task, job.config, origin))
         for fault in restored.faults:
             job.on_fault(fault)
+        if job.pause is not None and job.pause * task.per_epoch <= restored.step < task.total:
+            job.on_end(Paused(restored.step // task.per_epoch, job.config.train.epochs))
+            continue
         standing.setdefault(restored.step, []).append((job, restored))
     for members in standing.values():
         _train_together(task, members, should_stop, checkpoint_seconds, started)
@@ -193,7 +198,7 @@ def _train_together(
     saved = clock = time.monotonic()
     waiting: list[tuple[int, int, Any, Any]] = []  # step, epoch, loss, rate: the last two on the device
 
-    def end(place: int, error: NonFiniteError | None) -> None:
+    def end(place: int, error: NonFiniteError | Paused | None) -> None:
         living.pop(place).on_end(error)
 
     def flush() -> None:
@@ -222,6 +227,13 @@ def _train_together(
             saved = time.monotonic()
         if stop and living:
             raise Interrupted(f"stopped at step {step} of {task.total}")
+
+    def pause_at(ended: int) -> None:
+        due = [place for place, job in living.items() if job.pause is not None and job.pause <= ended]
+        if due and ended < config.train.epochs:
+            save()
+            for place in due:
+                end(place, Paused(ended, config.train.epochs))
 
     def logits(split: Split, of: str) -> dict[int, np.ndarray]:
         """Return the logits of the living; one whose logits are not finite ends."""
@@ -268,6 +280,9 @@ def _train_together(
         for place, job in living.items():
             logs[place].validation(step, epoch, scores[place][0])
             job.say(f"epoch {epoch + 1}/{config.train.epochs}: {_told(*scores[place])}")
+        pause_at(epoch + 1)
+        if not living:
+            return
         save_if_due()
     if any(step not in checkpoints.steps(job.folder.checkpoints) for job in living.values()):
         save()

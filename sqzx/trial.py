@@ -8,6 +8,7 @@
     model.safetensors the trained network, with all that is needed to use it
     checkpoint/       the newest states, one folder a step
     log.txt           what the process printed
+    pause.json        the epoch at which the trial is to pause, where its study says so
 
 Every file is written whole and renamed into place but `log.txt` and `metrics.jsonl`, which grow.
 """
@@ -43,6 +44,7 @@ class Status:
     ended_time: str | None = None
     faults: tuple[str, ...] = ()  # what went wrong and was mended, such as a damaged checkpoint
     stack: int = 1  # how many trials its program trained at once
+    epoch: int | None = None  # at which a censored trial paused
     init_from: str | None = None  # digest of the parameters that it began from, if they were not fresh
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -103,6 +105,11 @@ class TrialFolder:
         return self.path / "log.txt"
 
     @property
+    def pause_file(self) -> Path:
+        """The epoch at which the trial is to pause."""
+        return self.path / "pause.json"
+
+    @property
     def claim_file(self) -> Path:
         """Locked by the one process that may write here."""
         return self.path / ".claim"
@@ -145,6 +152,22 @@ class TrialFolder:
         if not isinstance(result, dict):
             raise InputError(f"{self.result_file}: is no table of numbers")
         return result
+
+    def write_pause(self, epoch: int | None) -> None:
+        """Write `pause.json`; with None the trial trains to its end, and has none."""
+        if epoch is None:
+            self.pause_file.unlink(missing_ok=True)
+        else:
+            write_json(self.pause_file, {"epoch": epoch})
+
+    def read_pause(self) -> int | None:
+        """Return the epoch at which the trial is to pause, or None; damage is an `InputError`."""
+        if not self.pause_file.exists():
+            return None
+        found = read_json(self.pause_file)
+        if not isinstance(found, dict) or type(epoch := found.get("epoch")) is not int or epoch < 1:
+            raise InputError(f"{self.pause_file}: says no epoch; delete it")
+        return epoch
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Read `metrics.jsonl`; a last line that is still being written is left out."""

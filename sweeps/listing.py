@@ -11,8 +11,11 @@ from typing import Any, BinaryIO
 from sqzx.errors import InputError, printable
 from sqzx.files import write_whole
 from sqzx.terminal import duration, new_table, print_table, shown
+from sqzx.trial import Status
 from sweeps.constraints import Sizes
 from sweeps.plan import Plan, PlannedTrial, Skipped, trial_folder
+from sweeps.search import BLOCK, Search, chosen
+from sweeps.study import Study
 
 LOG_LINES = 40
 UNWELL = ("failed", "timed_out", "interrupted")
@@ -38,6 +41,8 @@ def plan_totals(plan: Plan, workers: int) -> dict[str, Any]:
         "skipped": len(plan.skipped),
         "skipped_by_reason": {rule: len(points) for rule, points in plan.skipped_by_rule().items()},
         "counts": plan.counts(),
+        "search_points_chosen": chosen(plan.study),
+        "search_points_to_come": _to_come(plan.study),
         "workers": workers,
         "est_seconds_left": plan.seconds_left(workers),
         "est_disk_bytes_left": plan.disk_bytes_left(),
@@ -76,6 +81,7 @@ def _trial_json(trial: PlannedTrial) -> dict[str, Any]:
         **trial.sizes._asdict(),
         "status": trial.status.status,
         "reason": trial.status.reason,
+        "epoch": trial.status.epoch,
         "est_seconds": trial.est_seconds,
         "est_memory_mb": trial.est_memory_mb,
         "est_disk_bytes": trial.est_disk_bytes,
@@ -116,6 +122,7 @@ def status_json(plan: Plan) -> dict[str, Any]:
                 "seed": trial.config.seed,
                 "status": trial.status.status,
                 "reason": trial.status.reason,
+                "epoch": trial.status.epoch,
                 "attempts": trial.status.attempts,
                 "started_time": trial.status.started_time,
                 "ended_time": trial.status.ended_time,
@@ -161,6 +168,10 @@ def print_plan(plan: Plan, workers: int) -> None:
         print(f"... and {more:,} configurations more (--csv FILE and --json have all)")
     for line in skipped_lines(plan):
         print(line)
+    if plan.study.search is not None:
+        print(_search_line(plan, plan.study.search))
+    if plan.study.halving is not None:
+        print(plan.study.halving.text({trial.config.train.epochs for trial in plan.trials}))
     print(_total_line(plan, len(configurations), workers))
 
 
@@ -172,6 +183,18 @@ def skipped_lines(plan: Plan) -> list[str]:
         else f"skipped {len(points):,} points by {rule}; the first is {points[0].text}"
         for rule, points in plan.skipped_by_rule().items()
     ]
+
+
+def _search_line(plan: Plan, search: Search) -> str:
+    found, refused = chosen(plan.study), sum(point.sweep == BLOCK for point in plan.skipped)
+    return (
+        f"search by {search.sampler}, validation top-1 against {search.size}: {found:,} of {search.trials:,} "
+        f"points chosen ({refused:,} of them refused), {_to_come(plan.study):,} to come"
+    )
+
+
+def _to_come(study: Study) -> int:
+    return max(0, study.search.trials - chosen(study)) if study.search else 0
 
 
 def _total_line(plan: Plan, configurations: int, workers: int) -> str:
@@ -197,6 +220,8 @@ def print_status(plan: Plan, out: Path) -> None:
     for trial in plan.trials:
         if trial.status.status == "running":
             print(f"running      {_label(trial)}  since {trial.status.started_time} on {trial.status.host}")
+        if trial.status.status == "censored":
+            print(f"censored     {_label(trial)}  {trial.status.reason}")
         if trial.status.status in UNWELL:
             print(f"{trial.status.status:<12} {_label(trial)}  {trial.status.reason}")
             if trial.status.status != "interrupted":
@@ -245,8 +270,12 @@ def _by_configuration(plan: Plan) -> list[list[PlannedTrial]]:
 
 
 def _states(trials: list[PlannedTrial]) -> str:
-    found = Counter(trial.status.status for trial in trials)
+    found = Counter(_state(trial.status) for trial in trials)
     return ", ".join(state if n == len(trials) else f"{n} {state}" for state, n in found.items())
+
+
+def _state(status: Status) -> str:
+    return status.status if status.status != "censored" else f"censored at epoch {status.epoch}"
 
 
 def _label(trial: PlannedTrial) -> str:

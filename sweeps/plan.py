@@ -23,6 +23,7 @@ from sqzx.trial import STATES, Status, TrialFolder
 from sweeps.constraints import Refusal, Sizes
 from sweeps.estimates import Calibration, InfoOf, measured, read_calibrations
 from sweeps.identity import config_id, ids_of_seeds
+from sweeps.search import with_choices
 from sweeps.study import Study, read_study
 
 PENDING = Status()
@@ -110,9 +111,11 @@ class Plan:
 def plan_study(study: Study, out: Path | None = None) -> Plan:
     """Enumerate a study: resolve, identify and count every point.
 
-    With `out` the trials carry what has become of them there (`with_statuses`). Raises `InputError` where
-    every point is left out.
+    With `out` the trials carry what has become of them there (`with_statuses`), and what a search has chosen
+    there is planned. Raises `InputError` where every point is left out.
     """
+    if out is not None and study.search is not None:
+        study = with_choices(study, out)
     with _no_collections():
         plan = _enumerated(study)
     return plan if out is None else with_statuses(plan, out)
@@ -125,7 +128,7 @@ def _enumerated(study: Study) -> Plan:
     skipped: list[Skipped] = []
     for block, settings in study.points():
         spelled = {key: settings[key] for key in naming if key in settings}
-        found = _judged(settings, study, info_of)
+        found = judged(settings, study, info_of)
         if isinstance(found, Refusal):
             skipped.append(Skipped(block.name, spelled, *found))
             continue
@@ -138,7 +141,7 @@ def _enumerated(study: Study) -> Plan:
                 trials[key] = PlannedTrial(key, of_all_seeds, name, (block.name,), spelled, trial, sizes)
             elif block.name not in known.sweeps:
                 trials[key] = dataclasses.replace(known, sweeps=(*known.sweeps, block.name))
-    if not trials:
+    if not trials and study.search is None:
         raise InputError(
             f"{study.source}: no point is left to train; the first of {len(skipped):,} skipped: "
             f"{skipped[0].text}"
@@ -158,9 +161,7 @@ def _no_collections() -> Generator[None]:
             gc.enable()
 
 
-def _judged(
-    settings: Mapping[str, Any], study: Study, info_of: InfoOf
-) -> tuple[TrialConfig, Sizes] | Refusal:
+def judged(settings: Mapping[str, Any], study: Study, info_of: InfoOf) -> tuple[TrialConfig, Sizes] | Refusal:
     """Resolve and count a point, or return why it is left out."""
     try:
         config = resolve(settings, study.source, info_of=info_of)

@@ -38,9 +38,15 @@ LARGEST_COUNT = 1_000_000
 
 @dataclass(frozen=True)
 class Levels:
-    """Values that are equally likely."""
+    """Values that are equally likely; `ordered` where the next one is near."""
 
     values: tuple[Any, ...]
+    ordered: bool = False
+
+    @property
+    def number(self) -> int:
+        """How many values there are; number i is at (i + 1/2) / number."""
+        return len(self.values)
 
     def at(self, u: float) -> Any:
         """Return the value at `u` in [0, 1)."""
@@ -59,16 +65,18 @@ class Steps:
     high: int | float
     step: int | float
 
+    @property
+    def number(self) -> int:
+        """How many values there are; number i is at (i + 1/2) / number."""
+        return int((_decimal(self.high) - _decimal(self.low)) // _decimal(self.step)) + 1
+
     def at(self, u: float) -> int | float:
         """Return the value at `u` in [0, 1)."""
-        return self._value(int(u * self._number()))
+        return self._value(int(u * self.number))
 
     def ends(self) -> tuple[int | float, int | float]:
         """Return the first and the last value."""
-        return self._value(0), self._value(self._number() - 1)
-
-    def _number(self) -> int:
-        return int((_decimal(self.high) - _decimal(self.low)) // _decimal(self.step)) + 1
+        return self._value(0), self._value(self.number - 1)
 
     def _value(self, index: int) -> int | float:
         value = _decimal(self.low) + index * _decimal(self.step)
@@ -143,8 +151,19 @@ def read_random(tree: Mapping[str, Any], where: str) -> RandomAxes | None:
     """Read the table `random` of a block, or return None where it is empty."""
     if not tree:
         return None
-    check_known(tree, ("count", "seed", "sobol", *_READERS), where)
-    groups = {kind: read_lists(read_table(tree, kind, where), f"{where} {kind}") for kind in _READERS}
+    check_known(tree, ("count", "seed", "sobol", *RANGES), where)
+    axes = read_axes(tree, where)
+    return RandomAxes(
+        count=read_count(tree, "count", where, low=1, high=LARGEST_COUNT, default=None),
+        seed=read_count(tree, "seed", where, low=0, high=2**63 - 1, default=0),
+        sobol=read_flag(tree, "sobol", where),
+        axes=axes,
+    )
+
+
+def read_axes(tree: Mapping[str, Any], where: str) -> dict[str, Axis]:
+    """Read the ranges of a table by full key; there has to be one."""
+    groups = {kind: read_lists(read_table(tree, kind, where), f"{where} {kind}") for kind in RANGES}
     check_disjoint(groups, where)
     # In the order of the file: an axis that is added at its end leaves Sobol's other dimensions alone.
     axes = {
@@ -153,13 +172,8 @@ def read_random(tree: Mapping[str, Any], where: str) -> RandomAxes | None:
         for key, values in groups.get(kind, {}).items()
     }
     if not axes:
-        raise InputError(f"{where}: has no range; give one of {', '.join(_READERS)}")
-    return RandomAxes(
-        count=read_count(tree, "count", where, low=1, high=LARGEST_COUNT, default=None),
-        seed=read_count(tree, "seed", where, low=0, high=2**63 - 1, default=0),
-        sobol=read_flag(tree, "sobol", where),
-        axes=axes,
-    )
+        raise InputError(f"{where}: has no range; give one of {', '.join(RANGES)}")
+    return axes
 
 
 def _read_axis(kind: str, key: str, values: list[Any], where: str) -> Axis:
@@ -206,7 +220,7 @@ def _read_power_of_two(key: str, values: list[Any], where: str) -> Axis:
     powers = tuple(2**n if n >= 0 else 2.0**n for n in range(first, last + 1))
     if not powers:
         raise InputError(f"{where}: no power of two is in {values!r}")
-    return Levels(powers)
+    return Levels(powers, ordered=True)
 
 
 def _read_choices(key: str, values: list[Any], where: str) -> Axis:
@@ -221,6 +235,8 @@ _READERS: Mapping[str, Callable[[str, list[Any], str], Axis]] = {
     "choices": _read_choices,
 }
 """The kinds of ranges: each reads the key's list, untyped, and names it in errors by `where`."""
+
+RANGES = tuple(_READERS)
 
 
 def _read_range(values: Sequence[Any], where: str) -> tuple[Any, Any, Any]:

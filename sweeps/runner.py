@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +22,9 @@ from sqzx.files import holds_files, write_text
 from sqzx.provenance import has_accelerator
 from sqzx.trial import Status, TrialFolder
 from sweeps.executors import ExecutorName, Handle, Resources, open_executor
-from sweeps.plan import Plan, PlannedTrial, plan_folder, plan_study, study_file, trial_folder, with_statuses
+from sweeps.pausing import Pauses
+from sweeps.plan import Plan, PlannedTrial, plan_folder, plan_study, study_file, trial_folder
+from sweeps.searching import begun, next_batch
 from sweeps.stacks import Stack, stacks
 from sweeps.study import Study, read_study
 from sweeps.view import View
@@ -28,6 +32,7 @@ from sweeps.view import View
 RUNNABLE = ("pending", "interrupted")
 """What a run starts. A running trial is another runner's; a failed one runs again only when asked."""
 FAILED = ("failed", "timed_out")
+SETTLED = ("done", "censored", "removed")
 POLL_SECONDS = 0.05
 RECHECK_SECONDS = 1.0
 GRACE_SECONDS = 7.0
@@ -41,8 +46,9 @@ class RunOptions:
     `workers` at once (default: as many as fit), each with `cores_per_worker` cores and `gpus_per_worker` of a
     device (`executors.Resources`), on this machine or on the nodes of a Ray cluster (`executor`). For each
     attempt at a trial `time_limit` seconds (a stack has those of its trials together), and `stall_limit`
-    seconds without a new line of metrics. Whether the first failure ends the run, and how many trials at most
-    train as one program (`sweeps.stacks`).
+    seconds without a new line of metrics. Whether the first failure ends the run, how many trials at most
+    train as one program (`sweeps.stacks`), and whether trials are trained to their ends that the study's
+    `[halving]` would stop or has stopped.
     """
 
     executor: ExecutorName = "local"
@@ -53,6 +59,7 @@ class RunOptions:
     stall_limit: float | None = None
     fail_fast: bool = False
     stack: int | Literal["auto"] = 1
+    finish: bool = False
 
     @property
     def resources(self) -> Resources:
@@ -69,17 +76,17 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """130 after a stop, 0 where every trial of the study is done, else 1."""
+        """130 after a stop, 0 where every trial of the study is done or stopped by plan, else 1."""
         if self.stopped:
             return 130
-        return int(any(trial.status.status not in ("done", "removed") for trial in self.plan.trials))
+        return int(any(trial.status.status not in SETTLED for trial in self.plan.trials))
 
 
 def run(study: Study, out: Path, options: RunOptions, view: View) -> Outcome:
     """Run what is missing of `study` in the folder `out`."""
-    plan = plan_study(study)  # a study that cannot run leaves no trace
+    plan = plan_study(begun(study, out))  # a study that cannot run leaves no trace
     freeze(plan, out)
-    return _run(with_statuses(plan, out), out, options, view)
+    return _run_batches(study, out, options, view)
 
 
 def retry(out: Path, options: RunOptions, view: View) -> Outcome:
@@ -89,7 +96,18 @@ def retry(out: Path, options: RunOptions, view: View) -> Outcome:
             folder = trial_folder(out, trial.id)
             with suppress(ClaimedElsewhere), claim(folder):  # another retry may have begun already
                 folder.write_status(folder.read_status().but(status="pending", reason=None))
-    return _run(plan_folder(out), out, options, view)
+    return _run_batches(read_study(study_file(out)), out, options, view)
+
+
+def _run_batches(study: Study, out: Path, options: RunOptions, view: View) -> Outcome:
+    """Run what is missing of a study, and what its search adds as long as it goes on."""
+    outcome = _run(next_batch(study, out) or plan_study(study, out), out, options, view)
+    while not (outcome.stopped or (options.fail_fast and outcome.exit_code)):
+        plan = next_batch(study, out)
+        if plan is None:
+            break
+        outcome = _run(plan, out, options, view)
+    return outcome
 
 
 def freeze(plan: Plan, out: Path) -> None:
@@ -109,12 +127,14 @@ def freeze(plan: Plan, out: Path) -> None:
 
 def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
     statuses = {trial.id: trial.status for trial in plan.trials}
-    waiting = {trial.id for trial in plan.trials if trial.status.status in RUNNABLE}
+    pauses = Pauses(plan, out, None if options.finish else plan.study.halving)
     on_accelerator = has_accelerator() and options.gpus_per_worker != 0
-    queue = deque(stacks(plan.trials, waiting, options.stack, on_accelerator=on_accelerator))
+    cut = partial(stacks, plan.trials, size=options.stack, on_accelerator=on_accelerator)
+    waiting = {trial.id for trial in plan.trials if trial.status.status in RUNNABLE}
+    queue = deque(cut(waiting | pauses.lifted(statuses, but=())))
     elsewhere = deque(t for t in plan.trials if t.status.status == "running")
     running: dict[Handle, Pulse] = {}
-    failing = announced = False
+    failing = stopping = announced = looked = False
     checked = time.monotonic()
 
     with (
@@ -123,8 +143,9 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
         view,
     ):
         view.planned(plan)
-        while queue or running or elsewhere:
-            for handle in [h for h in running if h.ended]:
+        while queue or running or elsewhere or looked:
+            ended = [h for h in running if h.ended]
+            for handle in ended:
                 del running[handle]
                 interrupted = []
                 for trial, status in handle.outcomes():
@@ -142,11 +163,17 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 queue.clear()
                 elsewhere.clear()
                 _stop(running, at_once=requests() > 1)
+            elif ended or looked:  # what has paused and may go on by now comes first
+                busy = (*chain(*queue), *chain(*(h.trials for h in running)), *elsewhere)
+                queue.extendleft(reversed(cut(pauses.lifted(statuses, but={t.id for t in busy}))))
+            looked = False
             while queue and executor.free > 0:
-                stack = _still_runnable(queue.popleft(), statuses, out)
+                stack = _still_runnable(queue.popleft(), statuses, out, pauses)
                 if not stack:  # another runner was faster
                     continue
                 try:
+                    for trial in stack:
+                        pauses.tell(trial)
                     handle = executor.start(stack)
                 except OSError as error:  # a full disk, no more processes: these trials' failure, not ours
                     reason = f"could not be started: {error.strerror}"
@@ -162,15 +189,18 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
             if elsewhere and time.monotonic() - checked > RECHECK_SECONDS:
                 checked = time.monotonic()
                 _look_elsewhere(elsewhere, queue, statuses, out)
+                looked = True
                 if elsewhere and not (running or queue or announced):
                     view.note(f"waiting for {len(elsewhere)} trials of other runners")
                     announced = True
             _enforce(options, running)
             view.tick(list(running), statuses)
             time.sleep(POLL_SECONDS)
-    ended = replace(plan, trials=tuple(replace(t, status=statuses[t.id]) for t in plan.trials))
-    view.summary(ended, out)
-    return Outcome(ended, stopped=requests() > 0)
+        if not stopping:
+            pauses.explain(statuses)
+    plan = replace(plan, trials=tuple(replace(t, status=statuses[t.id]) for t in plan.trials))
+    view.summary(plan, out)
+    return Outcome(plan, stopped=requests() > 0)
 
 
 class Pulse:
@@ -190,11 +220,15 @@ class Pulse:
         return [file.stat().st_size if file.exists() else 0 for file in self._files]
 
 
-def _still_runnable(stack: Stack, statuses: dict[str, Status], out: Path) -> Stack:
+def _still_runnable(stack: Stack, statuses: dict[str, Status], out: Path, pauses: Pauses) -> Stack:
     """Return what of a stack is still to run, by the folders of this moment."""
     for trial in stack:
         statuses[trial.id] = trial_folder(out, trial.id).read_status()
-    return tuple(trial for trial in stack if statuses[trial.id].status in (*RUNNABLE, "running"))
+    return tuple(
+        trial
+        for trial in stack
+        if statuses[trial.id].status in (*RUNNABLE, "running") or pauses.lifts(trial, statuses[trial.id])
+    )
 
 
 def _look_elsewhere(

@@ -40,6 +40,14 @@ params = { max = 2_000_000 }                # min, max or both of params, macs, 
 peak_activations = { min = 1_000 }          # peak_activations,
 est_seconds = { max = 3600 }                # and the expected time of a trial, once it is known
 require = ["model.base_e >= model.incr_e"]  # keys against keys or numbers; see `sweeps.constraints`
+
+[halving]                                   # stops early what does badly among networks of its size
+min_epochs = 3                              # see `sweeps.halving`
+reduction = 3
+bins = 4
+quantity = "params"
+
+# [search] instead of [halving] has a sampler choose points; `sweeps.search` has its keys.
 """
 
 from collections.abc import Iterator, Mapping
@@ -50,12 +58,16 @@ from typing import Any
 from sqzx.config import check_version, parse_toml, read_text, read_tree
 from sqzx.errors import InputError
 from sweeps.constraints import Constraints, read_constraints
+from sweeps.halving import Halving, read_halving
 from sweeps.reading import check_key, check_known, read_count, read_name, read_table, read_tables
+from sweeps.search import BLOCK, Search, read_search
 from sweeps.space import ONE_POINT, Block, read_block
 
 STUDY_SCHEMA = 1
 
 MOST_SEEDS = 100_000
+
+_TABLES = ("schema", "name", "seeds", "exclude", "config", "sweep", "constraints", "halving", "search")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +79,8 @@ class Study:
     config: Mapping[str, Any]
     sweeps: tuple[Block, ...]
     constraints: Constraints
+    halving: Halving | None
+    search: Search | None
     text: str
     source: str
 
@@ -85,7 +99,8 @@ class Study:
         for block in self.sweeps:
             for key in values.keys() - block.everywhere():
                 values[key].add(self.config.get(key))
-        return [key for key, found in values.items() if len(found) > 1]
+        searched = self.search.axes if self.search else {}  # a name stays when more points are chosen
+        return [key for key, found in values.items() if len(found) > 1 or key in searched]
 
 
 def read_study(path: Path) -> Study:
@@ -96,7 +111,7 @@ def read_study(path: Path) -> Study:
 def parse_study(text: str, source: str) -> Study:
     """Read the text of a study file; `source` names it in errors."""
     tree = parse_toml(text, source)
-    check_known(tree, ("schema", "name", "seeds", "exclude", "config", "sweep", "constraints"), source)
+    check_known(tree, _TABLES, source)
     check_version(tree.get("schema"), STUDY_SCHEMA, source)
     config = read_tree(read_table(tree, "config", source), f"{source} [config]")
     for key in config:
@@ -108,13 +123,25 @@ def parse_study(text: str, source: str) -> Study:
     names = [block.name for block in blocks]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"{source}: sweep.name: {twice!r} names two blocks; each needs its own")
-    known = {*config, *(key for block in blocks for key in block.values())}
+    halving, search = read_halving(tree, source), read_search(tree, source)
+    if search is not None:
+        if halving is not None:
+            raise InputError(
+                f"{source}: [halving]: a search learns from whole trainings; keep one of the two"
+            )
+        if BLOCK in names:
+            raise InputError(
+                f"{source}: sweep.name: {BLOCK!r} is that of the points of [search]; take another"
+            )
+    known = {*config, *(key for block in blocks for key in block.values()), *(search.axes if search else ())}
     return Study(
         name=read_name(tree, source),
         seeds=read_count(tree, "seeds", source, low=1, high=MOST_SEEDS, default=1),
         config=config,
-        sweeps=blocks or (Block(name="config", space=ONE_POINT),),
+        sweeps=blocks if blocks or search else (Block(name="config", space=ONE_POINT),),
         constraints=read_constraints(tree, source, known),
+        halving=halving,
+        search=search,
         text=text,
         source=source,
     )

@@ -101,6 +101,8 @@ def summary_text(plan: Plan, out: Path) -> str:
     text = f"{plan.study.name}: {counts}"
     if plan.skipped:
         text += f"; {len(plan.skipped)} points skipped"
+    if any(t.status.status == "censored" for t in plan.trials):
+        text += f"\ntrain the censored ones to their end with: sqzx sweep run STUDY --out {out} --finish"
     if any(t.status.status in ("failed", "timed_out") for t in plan.trials):
         text += f"\nrun the failed ones again with: sqzx sweep retry {out}"
     return text
@@ -179,7 +181,7 @@ class LiveView:
     def ended(self, handle: "Handle", trial: PlannedTrial, status: Status) -> None:
         """Keep a line of each trial that went wrong."""
         self._ended_here += 1
-        if status.status != "done":
+        if status.status not in ("done", "censored"):
             from rich.text import Text
 
             line = Text(f"{status.status} {_label(trial)}: {status.reason}", style="red")
@@ -215,7 +217,7 @@ class LiveView:
 
         counts = Counter(status.status for status in statuses.values())
         done, failed = counts["done"], counts["failed"] + counts["timed_out"]
-        waiting = self._total - done - failed
+        waiting = self._total - done - failed - counts["censored"]
         elapsed = time.monotonic() - self._begun
         left = elapsed / self._ended_here * waiting if self._ended_here else None
         head = Table.grid(padding=(0, 2))

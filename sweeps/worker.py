@@ -22,7 +22,7 @@ CLAIMED = 75
 
 
 def main(arguments: list[str]) -> int:
-    """Run the trials; return 0 where all are done, 130 where they were asked to stop before, else 1."""
+    """Run the trials; return 0 where all are done or paused, 130 where they were asked to stop, else 1."""
     cores, parent, *paths = arguments
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, set(map(int, cores.split(","))))
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     states = {status.status for status in statuses if status is not None}
     if not states:
         return CLAIMED
-    return 130 if stop_asked and "interrupted" in states else int(states != {"done"})
+    return 130 if stop_asked and "interrupted" in states else int(not states <= {"done", "censored"})
 
 
 def die_with(parent: int) -> None:
