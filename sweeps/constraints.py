@@ -81,6 +81,9 @@ QUANTITIES: Mapping[str, Quantity] = {
 }
 """The quantities that a configuration alone decides."""
 
+SIZES = tuple(name for name in QUANTITIES if name in Sizes._fields)
+"""Those of them that are counted whole numbers, and the same for any training of a network."""
+
 SECONDS = "est_seconds"
 """The one quantity that depends on a study's folder, too: what its finished trials took."""
 

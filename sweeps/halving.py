@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 from sqzx.errors import InputError
 from sqzx.schema import Key, nearest
-from sweeps.constraints import QUANTITIES, Sizes
+from sweeps.constraints import SIZES, Sizes
 from sweeps.reading import check_known, read_count, read_table
 
 MOST_BINS = 1_000
@@ -142,10 +142,8 @@ def read_halving(tree: Mapping[str, Any], source: str) -> Halving | None:
     table, where = read_table(tree, "halving", source), f"{source} [halving]"
     check_known(table, ("min_epochs", "reduction", "bins", "quantity"), where)
     quantity = Key("quantity", str, {}).read(table.get("quantity", "params"), where)
-    if quantity not in QUANTITIES:
-        raise InputError(
-            f"{where}: quantity: {quantity!r} is not counted{nearest(quantity, tuple(QUANTITIES))}"
-        )
+    if quantity not in SIZES:
+        raise InputError(f"{where}: quantity: {quantity!r} is not counted{nearest(quantity, SIZES)}")
     return Halving(
         min_epochs=read_count(table, "min_epochs", where, low=1, high=2**31, default=None),
         reduction=read_count(table, "reduction", where, low=2, high=1_000, default=3),

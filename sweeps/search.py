@@ -30,7 +30,7 @@ from sqzx.config import read_setting
 from sqzx.errors import InputError
 from sqzx.files import read_json, write_json
 from sqzx.schema import Key, nearest
-from sweeps.constraints import QUANTITIES
+from sweeps.constraints import SIZES
 from sweeps.random_axes import LARGEST_COUNT, RANGES, Axis, read_axes
 from sweeps.reading import check_known, read_count, read_table
 from sweeps.space import ONE_POINT, Block
@@ -181,7 +181,7 @@ def read_search(tree: Mapping[str, Any], source: str) -> Search | None:
     check_known(table, ("sampler", "size", "trials", "batch", "seed", *RANGES), where)
     return Search(
         sampler=_read_word(table, "sampler", get_args(Sampler), where),
-        size=_read_word(table, "size", tuple(QUANTITIES), where),
+        size=_read_word(table, "size", SIZES, where),
         trials=read_count(table, "trials", where, low=1, high=LARGEST_COUNT, default=None),
         batch=read_count(table, "batch", where, low=2, high=1_000, default=None),
         seed=read_count(table, "seed", where, low=0, high=2**63 - 1, default=0),

@@ -1,10 +1,10 @@
 """Search: the next batch of points, chosen by Optuna's samplers from what the earlier ones came to.
 
-Optuna chooses, and nothing else: it stores nothing, and no study of it outlives a call. `choose` is a
-function of the `[search]` table and of the earlier batches. It tells a fresh study each earlier point, batch
-by batch and in the order in which they were chosen, and asks a sampler whose seed is a hash of the search's
-seed and the number of the batch. The earlier batches are files (`sweeps.search`). So a runner that goes on
-after a kill, a second one, and one that was never stopped choose the same points from the same files.
+Optuna chooses, and nothing else: it stores nothing, and no study of it outlives a call. `sweeps.choosing` is
+a function of the `[search]` table and of the earlier batches. It tells a fresh study each earlier point,
+batch by batch and in the order in which they were chosen, and asks a sampler whose seed is a hash of the
+search's seed and the number of the batch. The earlier batches are files (`sweeps.search`). So a runner that
+goes on after a kill, a second one, and one that was never stopped choose the same points from the same files.
 (Another version of Optuna may choose others from then on; what was chosen stays.)
 
 All seeds of a point are one value, the mean over those that are done and have learnt something. A point that
@@ -14,88 +14,30 @@ again, and told anew.
 """
 
 import functools
-import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from sqzx.config import read_setting
 from sqzx.data.info import dataset_info
 from sqzx.errors import InputError
 from sqzx.trial import TrialFolder
-from sweeps.constraints import QUANTITIES, Refusal
+from sweeps.constraints import Refusal
 from sweeps.identity import config_id
 from sweeps.plan import Plan, PlannedTrial, judged, plan_study, trial_folder
-from sweeps.random_axes import Axis, Levels, Log, Uniform
 from sweeps.search import Batch, Choice, Search, Told, read_batches, with_points, write_batch
 from sweeps.study import Study
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.samplers import BaseSampler
 
 SETTLED = ("done", "failed", "timed_out", "removed")
 """A trial with one of these statuses has said what it will say: a failed one runs again only when asked."""
 
 
 def choose(search: Search, history: Sequence[Batch]) -> list[Choice]:
-    """Return the points of the batch after the batches of `history`, each of which has been told.
-
-    Without Optuna it is an `InputError`.
-    """
+    """Return the points of the batch after those of `history`; without Optuna it is an `InputError`."""
     try:
-        import optuna
+        from sweeps.choosing import choose as chosen
     except ImportError:
         raise InputError("[search] needs Optuna: pip install 'sqzx[search]'") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = _sampler(search, number=len(history))
-    study = optuna.create_study(sampler=sampler, directions=["maximize", "minimize"])
-    axes = {key: _distribution(axis) for key, axis in search.axes.items()}
-    for batch in history:
-        for choice in batch.points:
-            study.enqueue_trial(dict(choice.coordinates))
-        asked = [study.ask(axes) for _ in batch.points]
-        for trial, told in zip(asked, batch.told or (), strict=True):
-            if told.val_top1 is not None and told.size is not None:
-                study.tell(trial, (told.val_top1, told.size))
-            else:
-                trial.set_user_attr("reason", told.reason)
-                state = "PRUNED" if told.state == "refused" else "FAIL"
-                study.tell(trial, state=optuna.trial.TrialState[state])
-    coordinates = [study.ask(axes).params for _ in range(search.next_size(history))]
-    return [Choice(point, _settings(search.axes, point)) for point in coordinates]
-
-
-def _sampler(search: Search, number: int) -> "BaseSampler":
-    from optuna.samplers import NSGAIISampler, TPESampler
-
-    digest = hashlib.sha256(f"{search.seed}/{number}".encode()).digest()
-    seed = int.from_bytes(digest[:4], "big")  # NumPy takes 32 bits
-    if search.sampler == "nsga2":
-        return NSGAIISampler(population_size=search.batch, seed=seed)
-    return TPESampler(n_startup_trials=search.batch, seed=seed)
-
-
-def _distribution(axis: Axis) -> "BaseDistribution":
-    """Return the coordinate of an axis: a share of its range, or the number of a level."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if isinstance(axis, Uniform | Log):
-        return FloatDistribution(0.0, 1.0)
-    if isinstance(axis, Levels) and not axis.ordered:
-        return CategoricalDistribution(tuple(range(axis.number)))
-    return IntDistribution(0, axis.number - 1)
-
-
-def _settings(axes: Mapping[str, Axis], coordinates: Mapping[str, int | float]) -> dict[str, Any]:
-    """Return the typed settings of a point."""
-    found = {}
-    for key, axis in axes.items():
-        place = coordinates[key]
-        share = place if isinstance(axis, Uniform | Log) else (place + 0.5) / axis.number
-        found[key] = read_setting(key, axis.at(share), "[search]")
-    return found
+    return chosen(search, history)
 
 
 def begun(study: Study, out: Path) -> Study:
@@ -157,10 +99,8 @@ def _told(study: Study, trials: Sequence[PlannedTrial], out: Path) -> Told:
     if not values:
         reason = next((t.status.reason for t in trials if t not in done), "no seed has learnt anything")
         return Told("failed", reason=reason)
-    first = trials[0]
-    info = dataset_info(first.config.data.name)
-    size = QUANTITIES[study.search.size].of(first.config, first.sizes, info)
-    return Told("scored", val_top1=math.fsum(values) / len(values), size=int(size))
+    size = getattr(trials[0].sizes, study.search.size)
+    return Told("scored", val_top1=math.fsum(values) / len(values), size=size)
 
 
 def _value(folder: TrialFolder) -> float | None:

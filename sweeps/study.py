@@ -47,13 +47,7 @@ reduction = 3
 bins = 4
 quantity = "params"
 
-[search]                                    # points that a sampler chooses by what came of earlier ones
-sampler = "nsga2"                           # or "tpe", both of Optuna; see `sweeps.search`
-size = "params"                             # the counted size against which validation accuracy is traded
-trials = 60                                 # points in all
-batch = 10                                  # points chosen at a time
-seed = 0
-uniform.model.pct_3x3 = [0.1, 0.9]          # ranges as those of `random`
+# [search] instead of [halving] has a sampler choose points; `sweeps.search` has its keys.
 """
 
 from collections.abc import Iterator, Mapping

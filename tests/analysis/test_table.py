@@ -97,3 +97,16 @@ def test_a_damaged_result_is_that_trial_s_failure_alone(make_study, content):
     assert frame.loc[first.name, "status"] == "failed"
     assert "result.json" in frame.loc[first.name, "reason"]
     assert (frame["status"] == "done").sum() == len(frame) - 1
+
+
+def test_a_censored_trial_is_in_the_table_and_in_no_mean(make_study, result):
+    """It stopped early: a mean over the survivors' last epochs would be another quantity."""
+    reason = "stopped at epoch 3 of 40: number 5 of 6 in its bin, of which 2 went on"
+    censored = Status(status="censored", reason=reason, epoch=3)
+    frame = load(make_study(outcome=lambda trial: result(trial) if trial.config.seed else censored))
+    first = frame[frame["seed"] == 0]
+    assert set(first["status"]) == {"censored"}
+    assert set(first["reason"]) == {reason}
+    assert not set(first["id"]) & set(scored(frame)["id"])
+    assert len(scored(frame)) == len(frame) - len(first)
+    assert set(left_out(frame)["why"]) == {"censored"}

@@ -164,10 +164,12 @@ class TestDiskBytes:
             trial = plan(**changes).trials[0]
             return counted_disk_bytes(trial.config, trial.sizes, dataset_info)
 
-        short, arrays = counted(), 0.9 * 4 * 47_258 + 450 * 52  # 26 layers, each with two arrays
-        assert short - counted(config='train.optimizer = "sgd"') == pytest.approx(arrays, abs=1)
+        short, numbers = counted(), 0.9 * 4 * 47_258
+        moment = numbers + 450 * 2  # of all kernels, and of all biases
+        assert short - counted(config='train.optimizer = "sgd"') == pytest.approx(moment, abs=1)
+        checkpoint = numbers + 450 * 52 + 2 * moment + 3_000  # 26 layers, each with two arrays
         lines = 1998 * (155 + 10 * 97)  # of metrics, for as many more epochs of ten steps
-        assert counted(epochs=2000) - short - lines == pytest.approx(3 * arrays + 3_000, abs=1)
+        assert counted(epochs=2000) - short - lines == pytest.approx(checkpoint, abs=1)
 
     def test_the_constants_are_those_of_training(self):
         assert checkpoints.KEPT == estimates.CHECKPOINTS
