@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis import (
+    attained,
     compression,
     curves,
     distributions,
+    explained,
     front,
     heat_map,
     interactions,
@@ -68,9 +70,11 @@ def drawings(
     return [
         *_curves(frame, options),
         *_fronts(frame, options),
+        *_attained(frame, options),
         *_compressions(frame, options),
         *_heat_maps(frame, options),
         *_interactions(frame, options),
+        *_explained(frame, options),
         *_distributions(frame, options),
         *_parallel(frame, options),
         *_widths(frame, options),
@@ -122,6 +126,18 @@ def _fronts(frame: pd.DataFrame, options: Options) -> list[Drawing]:
     )
 
 
+def _attained(frame: pd.DataFrame, options: Options) -> list[Drawing]:
+    if quantity_of(options.size).column != "bytes_fp32":  # of other sizes there is no attainment
+        return []
+    return _numbered(
+        "front_of_single_seeds",
+        "What the front of a single seed reaches",
+        attained.attained(frame, options.metric),
+        attained.told,
+        lambda one: attained.draw_attained(one, options.size),
+    )
+
+
 def _compressions(frame: pd.DataFrame, options: Options) -> list[Drawing]:
     return _numbered(
         "accuracy_against_compressed_bytes",
@@ -149,6 +165,16 @@ def _interactions(frame: pd.DataFrame, options: Options) -> list[Drawing]:
         interactions.interactions(frame, options.metric),
         interactions.told,
         lambda one: interactions.draw_interactions(one, options.metric),
+    )
+
+
+def _explained(frame: pd.DataFrame, options: Options) -> list[Drawing]:
+    return _numbered(
+        "explained_differences",
+        "What explains the differences",
+        [one for one in explained.explained(frame, options.metric) if len(one.terms)],
+        explained.told,
+        lambda one: explained.draw_explained(one, options.metric),
     )
 
 
