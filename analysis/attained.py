@@ -1,4 +1,4 @@
-"""What the front of a single seed reaches, as a band over the seeds: what one run of a study would have shown.
+"""What the front of a single seed reaches, as a band over the seeds: what one run would have shown.
 
 In validation accuracy, by which fronts are chosen, and so in a figure of its own: accuracy against size shows
 what the chosen ones then have on the test set.
@@ -77,7 +77,8 @@ def _subtitle(found: Attained) -> str:
     return (
         f"The best {ACCURACIES[found.by]} up to each size, where each seed picks among "
         f"{count_text(bands.configurations, 'configuration')} by itself ({seeds_text([bands.seeds])}).{lack} "
-        "A wide band: one run of the study would say little. Single seeds are luckier than means."
+        "A wide band: one run of the study would say little. The best of single runs lies above "
+        "the best of means."
     )
 
 

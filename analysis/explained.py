@@ -12,9 +12,9 @@ import pandas as pd
 from analysis.blocks import in_sweep
 from analysis.factorial import Effects, effects
 from analysis.importance import importance
-from analysis.style import COLOURS, SOFT, StudyFigure, head, new_figure, styled, tip
+from analysis.style import COLOURS, INK, SOFT, StudyFigure, head, new_figure, styled, tip
 from analysis.table import ACCURACIES, records
-from analysis.wording import count_text, percent
+from analysis.wording import count_text, noise_text, percent
 
 MOST_TERMS = 24
 """Bars of one figure, the longest ones."""
@@ -60,9 +60,15 @@ def _by_surrogate(found: Effects, frame: pd.DataFrame, metric: str) -> Explained
 
 def draw_explained(found: Explained, metric: str = "test_top1") -> StudyFigure:
     """Draw a bar a term, and of an exact one the share that seeds alone would give below them."""
-    rows = found.terms.head(MOST_TERMS).assign(colour=COLOURS[0])
+    rows = found.terms.head(MOST_TERMS)
+    rows = rows.assign(colour=COLOURS[0], text=rows["share"].map(percent))
     if found.noise is not None:
-        noise = {"term": "seeds alone would give", "share": found.noise, "colour": SOFT}
+        noise = {
+            "term": "seeds alone would give",
+            "share": min(found.noise, 1.0),
+            "colour": SOFT,
+            "text": noise_text(found.noise),
+        }
         rows = pd.concat([rows, pd.DataFrame([noise])], ignore_index=True)
     with styled():
         figure = new_figure(7.6, 1.5 + 0.3 * len(rows))
@@ -72,8 +78,8 @@ def draw_explained(found: Explained, metric: str = "test_top1") -> StudyFigure:
         y = np.arange(len(rows))
         bars = axes.barh(y, rows["share"], height=0.6, color=rows["colour"])
         for bar, row in zip(bars, records(rows), strict=True):
-            tip(bar, [_told_row(row)])
-        axes.hlines(y, rows["low"], rows["high"], SOFT, linewidth=1.6)
+            tip(bar, [f"{row['term']}: {row['text']}{_folds(row)}"])
+        axes.hlines(y, rows["low"], rows["high"], INK, linewidth=1.4)
         axes.set_yticks(y, rows["term"])
         axes.invert_yaxis()
         axes.grid(visible=False)
@@ -83,7 +89,7 @@ def draw_explained(found: Explained, metric: str = "test_top1") -> StudyFigure:
         ends = np.concatenate([rows["share"], rows["high"]])
         for place, row in enumerate(records(rows)):
             end = np.nanmax([row["share"], row["high"]])
-            axes.text(end + 0.01 * np.nanmax(ends), place, percent(row["share"]), va="center", fontsize=8)
+            axes.text(end + 0.01 * np.nanmax(ends), place, row["text"], va="center", fontsize=8)
         axes.margins(x=0.12)
     return figure
 
@@ -98,8 +104,8 @@ def _subtitle(found: Explained, metric: str) -> str:
         )
     return (
         "By how much the squared error of a random forest on configurations it has not seen grows when a "
-        f"key is shuffled, as a share of the variance of mean {ACCURACIES[metric]}; beyond 100 % is possible. "
-        f"Lines: smallest and largest of 5 folds. n = {counted}. {trust(found)}"
+        f"key is shuffled, as a share of the variance of mean {ACCURACIES[metric]}; more than 100 % "
+        f"is possible. Lines: smallest and largest of 5 folds. n = {counted}. {trust(found)}"
     )
 
 
@@ -114,12 +120,15 @@ def trust(found: Explained) -> str:
 def told(found: Explained) -> str:
     """Return the shares in one sentence, for who cannot see them."""
     each = "; ".join(_told_row(row) for row in records(found.terms.head(MOST_TERMS)))
-    noise = f"; seeds alone would give {percent(found.noise)}" if found.noise is not None else ""
+    noise = f"; seeds alone would give {noise_text(found.noise)}" if found.noise is not None else ""
     how = "exact shares of the variance" if found.exact else "importance by a random forest"
     more = "" if found.exact else f" {trust(found)}"
     return f"{found.sweep} ({count_text(found.n, 'configuration')}), {how}: {each}{noise}.{more}"
 
 
 def _told_row(row: dict) -> str:
-    folds = f" ({percent(row['low'])} to {percent(row['high'])} over folds)" if row["low"] == row["low"] else ""
-    return f"{row['term']}: {percent(row['share'])}{folds}"
+    return f"{row['term']}: {percent(row['share'])}{_folds(row)}"
+
+
+def _folds(row: dict) -> str:
+    return "" if pd.isna(row["low"]) else f" ({percent(row['low'])} to {percent(row['high'])} over folds)"

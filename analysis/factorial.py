@@ -135,9 +135,7 @@ def _term(
 
 def _none(block: Block, note: str) -> Effects:
     terms = pd.DataFrame({"term": [], "share": []}).astype({"term": "str"})
-    return Effects(
-        block.sweep, block.data, block.keys, 0, 0, None, _typed(pd.DataFrame()), terms, None, note
-    )
+    return Effects(block.sweep, block.data, block.keys, 0, 0, None, _typed(pd.DataFrame()), terms, None, note)
 
 
 def _typed(found: pd.DataFrame) -> pd.DataFrame:

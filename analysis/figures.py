@@ -23,6 +23,7 @@ from analysis import (
 from analysis.quantity import quantity_of
 from analysis.style import StudyFigure, one_glyph_warning, write_figure
 from analysis.table import check_metric, load
+from analysis.table_files import read_table
 from analysis.trials import epochs_of
 from sqzx.errors import InputError
 from sweeps.plan import trial_folder
@@ -83,12 +84,17 @@ def drawings(
 
 
 def draw_all(out: Path, folder: Path, options: Options = DEFAULT) -> list[Path]:
-    """Write every figure of the study in `out` to `folder`, each as PNG and SVG, and return the files."""
+    """Write every figure of the study in `out` to `folder`, each as PNG and SVG, and return the files.
+
+    `out` may be a table that `sqzx table --out` wrote; it holds no epochs, so there are no learning curves.
+    """
     check_metric(options.metric)
     quantity_of(options.size)
-    frame = load(out)
+    table = out.is_file()
+    frame = read_table(out) if table else load(out)
     with one_glyph_warning():
-        found = drawings(frame, options, epochs=read_epochs(frame, out, options.metric))
+        epochs = None if table else read_epochs(frame, out, options.metric)
+        found = drawings(frame, options, epochs=epochs)
         if not found:
             raise InputError(f"{out}: no trial has finished yet, so there is nothing to draw")
         return [path for one in found for path in write_figure(one.draw(), folder / one.name)]

@@ -143,9 +143,7 @@ def told(found: Effects) -> str:
     """Return the main effects in one sentence, for who cannot see them."""
     each = "; ".join(
         f"{key} "
-        + ", ".join(
-            f"{row['level']}: {percent(row['mean'])}" for row in records(main_effects(found, key))
-        )
+        + ", ".join(f"{row['level']}: {percent(row['mean'])}" for row in records(main_effects(found, key)))
         for key in found.keys
     )
     pairs = found.terms[found.terms["term"].str.contains(BESIDE, regex=False)]["share"].sum()
