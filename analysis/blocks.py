@@ -28,13 +28,17 @@ class Block(NamedTuple):
 
 def blocks(summary: pd.DataFrame) -> list[Block]:
     """Return the blocks in the order of the study."""
-    joined = summary["sweeps"].str.split(";")
-    names = dict.fromkeys(name for several in joined for name in several)
+    names = dict.fromkeys(name for joined in summary["sweeps"] for name in joined.split(";"))
     found = []
     for name in names:
-        members = summary[[name in several for several in joined]]
+        members = summary[in_sweep(summary, name)]
         found.append(Block(name, members, varying_keys(members)))
     return found
+
+
+def in_sweep(rows: pd.DataFrame, sweep: str) -> list[bool]:
+    """Return which rows of a table or a summary are members of a sweep."""
+    return [sweep in joined.split(";") for joined in rows["sweeps"]]
 
 
 def varying_keys(members: pd.DataFrame) -> tuple[str, ...]:

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis import (
+    attained,
     compression,
     curves,
     distributions,
+    explained,
     front,
     heat_map,
     interactions,
@@ -21,6 +23,7 @@ from analysis import (
 from analysis.quantity import quantity_of
 from analysis.style import StudyFigure, one_glyph_warning, write_figure
 from analysis.table import check_metric, load
+from analysis.table_files import read_table
 from analysis.trials import epochs_of
 from sqzx.errors import InputError
 from sweeps.plan import trial_folder
@@ -68,9 +71,11 @@ def drawings(
     return [
         *_curves(frame, options),
         *_fronts(frame, options),
+        *_attained(frame, options),
         *_compressions(frame, options),
         *_heat_maps(frame, options),
         *_interactions(frame, options),
+        *_explained(frame, options),
         *_distributions(frame, options),
         *_parallel(frame, options),
         *_widths(frame, options),
@@ -79,12 +84,17 @@ def drawings(
 
 
 def draw_all(out: Path, folder: Path, options: Options = DEFAULT) -> list[Path]:
-    """Write every figure of the study in `out` to `folder`, each as PNG and SVG, and return the files."""
+    """Write every figure of the study in `out` to `folder`, each as PNG and SVG, and return the files.
+
+    `out` may be a table that `sqzx table --out` wrote; it holds no epochs, so there are no learning curves.
+    """
     check_metric(options.metric)
     quantity_of(options.size)
-    frame = load(out)
+    table = out.is_file()
+    frame = read_table(out) if table else load(out)
     with one_glyph_warning():
-        found = drawings(frame, options, epochs=read_epochs(frame, out, options.metric))
+        epochs = None if table else read_epochs(frame, out, options.metric)
+        found = drawings(frame, options, epochs=epochs)
         if not found:
             raise InputError(f"{out}: no trial has finished yet, so there is nothing to draw")
         return [path for one in found for path in write_figure(one.draw(), folder / one.name)]
@@ -122,6 +132,18 @@ def _fronts(frame: pd.DataFrame, options: Options) -> list[Drawing]:
     )
 
 
+def _attained(frame: pd.DataFrame, options: Options) -> list[Drawing]:
+    if quantity_of(options.size).column != "bytes_fp32":  # of other sizes there is no attainment
+        return []
+    return _numbered(
+        "front_of_single_seeds",
+        "What the front of a single seed reaches",
+        attained.attained(frame, options.metric),
+        attained.told,
+        lambda one: attained.draw_attained(one, options.size),
+    )
+
+
 def _compressions(frame: pd.DataFrame, options: Options) -> list[Drawing]:
     return _numbered(
         "accuracy_against_compressed_bytes",
@@ -149,6 +171,16 @@ def _interactions(frame: pd.DataFrame, options: Options) -> list[Drawing]:
         interactions.interactions(frame, options.metric),
         interactions.told,
         lambda one: interactions.draw_interactions(one, options.metric),
+    )
+
+
+def _explained(frame: pd.DataFrame, options: Options) -> list[Drawing]:
+    return _numbered(
+        "explained_differences",
+        "What explains the differences",
+        [one for one in explained.explained(frame, options.metric) if len(one.terms)],
+        explained.told,
+        lambda one: explained.draw_explained(one, options.metric),
     )
 
 

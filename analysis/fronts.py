@@ -151,7 +151,7 @@ def front_volume(
     size = points["bytes_fp32"].to_numpy(np.float64)
     share = hypervolume(size, points["mean"].to_numpy(), reference=reference)
     if (without := int(points["low"].isna().sum())) > 0:
-        note = f"{count_text(without, 'configuration')} without an interval of its own: no interval"
+        note = f"no interval, since {count_text(without, 'configuration')} {'has' if without == 1 else 'have'} none"
         return Volume(share, None, None, *stated, note)
     values = seed_values(frame, by)
     draws = np.stack(

@@ -22,11 +22,16 @@ FEWEST = 20
 """With fewer configurations a fold has fewer than four of them, and its error says nothing."""
 
 
+TRUSTED = 0.5
+"""An R^2 below this leaves more unexplained than explained: the order of the keys is not to be trusted."""
+
+
 class Importance(NamedTuple):
     """`keys` has key, importance, low and high (smallest and largest fold), the most important first.
 
     `r2` is the surrogate's on configurations it did not see, n of them; `left_out` lack a mean. Without a
-    surrogate that explains something `keys` is empty, and `note` says so.
+    surrogate that explains something `keys` is empty, and `note` says so; it also says where the R^2 is below
+    `TRUSTED`.
     """
 
     keys: pd.DataFrame
@@ -54,7 +59,8 @@ def importance(frame: pd.DataFrame, metric: str = "test_top1", /, *, seed: int =
     if r2 <= 0:
         note = f"the surrogate explains nothing of unseen configurations (R2 {r2:.2f}): none to read"
         return Importance(_table([], []), r2, len(found), left_out, note)
-    return Importance(_table(keys, growths / y.var()), r2, len(found), left_out, "")
+    note = "" if r2 >= TRUSTED else f"R2 {r2:.2f} is below {TRUSTED}: not to be trusted"
+    return Importance(_table(keys, growths / y.var()), r2, len(found), left_out, note)
 
 
 def _out_of_fold(x: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

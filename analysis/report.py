@@ -18,6 +18,7 @@ from analysis.figures import Options, drawings, read_epochs
 from analysis.history import data_facts, history, mixed
 from analysis.inline_svg import colour_variables, inline_svg
 from analysis.paper import CONTRADICTIONS
+from analysis.report_axes import axes_said
 from analysis.report_tables import budgets, checks, configurations, trials
 from analysis.report_trials import details, problems, reasons
 from analysis.style import one_glyph_warning
@@ -65,6 +66,7 @@ def render(plan: Plan, out: Path, frame: pd.DataFrame) -> str:
         counts={status.replace("_", " "): number for status, number in plan.counts().items() if number},
         budgets=budgets(best_within(frame, METRIC)),
         figures=_figures(frame, out),
+        said=axes_said(frame, METRIC),
         checks=checked,
         unchecked=unchecked,
         contradictions=CONTRADICTIONS,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.table import RESULTS, records
-from analysis.wording import value_text
+from analysis.wording import stop_text, value_text
 from sqzx.config import KEYS
 from sweeps.plan import Plan, PlannedTrial, trial_folder
 
@@ -55,7 +55,8 @@ def problems(plan: Plan, out: Path, frame: pd.DataFrame) -> tuple[list[Problem],
 def reasons(frame: pd.DataFrame) -> list[tuple[str, int]]:
     """Return what went wrong, with the number of trials, the most frequent first."""
     bad = frame["status"].isin(PROBLEMS)
-    words = frame["status"].str.replace("_", " ") + frame["reason"].map(
+    reason = frame["reason"].where(frame["status"] != "censored", frame["reason"].map(stop_text))
+    words = frame["status"].str.replace("_", " ") + reason.map(
         lambda reason: "" if pd.isna(reason) else f": {reason}"
     )
     silent = (frame["status"] == "done") & ~frame["learned"].fillna(True).astype(bool)

@@ -6,10 +6,19 @@ import pandas as pd
 
 from analysis.budgets import best_within
 from analysis.curves import Curve, curves
-from analysis.fronts import membership
+from analysis.fronts import ROOM, front_volume, membership
 from analysis.statistics import mean_difference, summarise
 from analysis.table import ACCURACIES, left_out, records, scored
-from analysis.wording import count_text, listed, percent, percent_interval, points, seeds_text, size_text
+from analysis.wording import (
+    count_text,
+    listed,
+    percent,
+    percent_interval,
+    points,
+    seeds_text,
+    size_text,
+    stop_text,
+)
 from sqzx.trial import STATES
 
 STAYS = 0.9
@@ -29,7 +38,8 @@ def summary(frame: pd.DataFrame, metric: str = "test_top1") -> list[str]:
     chosen = of + _chosen(frame, finished, metric)
     sentences += [chosen[0].upper() + chosen[1:], *_within(frame, metric), _smallest(finished)]
     sentences += [_along(frame, curve, metric) for curve in curves(frame, metric) if len(curve.points) > 1]
-    return [*sentences, *_front(frame, finished, metric), *_without(finished), _what_intervals_say(frame)]
+    sentences += [*_front(frame, finished, metric), *_volumes(frame, metric)]
+    return [*sentences, *_without(finished), _what_intervals_say(frame)]
 
 
 def _what_ran(frame: pd.DataFrame) -> str:
@@ -48,7 +58,22 @@ def _what_is_missing(frame: pd.DataFrame, metric: str) -> list[str]:
         return []
     counts = out["why"].value_counts(sort=False)
     why = listed({str(k): int(v) for k, v in counts.items()})
-    return [f"{count_text(len(out), 'trial')} enter{'s' * (len(out) == 1)} no mean and no front: {why}."]
+    sentence = f"{count_text(len(out), 'trial')} enter{'s' * (len(out) == 1)} no mean and no front: {why}."
+    return [sentence + _what_censored_means(out)]
+
+
+def _what_censored_means(out: pd.DataFrame) -> str:
+    """Say where early stopping stopped, and what that does to the means of the others."""
+    censored = out[out["status"] == "censored"]
+    if censored.empty:
+        return ""
+    where = listed(
+        {str(k): int(v) for k, v in censored["reason"].map(stop_text).value_counts(sort=False).items()}
+    )
+    return (
+        f" Censored is what early stopping stopped since others did better ({where}): what is said here is "
+        "about those that went on."
+    )
 
 
 def _chosen(frame: pd.DataFrame, finished: pd.DataFrame, metric: str) -> str:
@@ -145,6 +170,28 @@ def _front(frame: pd.DataFrame, finished: pd.DataFrame, metric: str) -> list[str
         f"{len(on)} of {count_text(len(points), 'configuration')} are on the Pareto front{where} of the mean "
         f"validation accuracies; {chance}{more}."
     ]
+
+
+def _volumes(frame: pd.DataFrame, metric: str) -> list[str]:
+    """Say how much the front of each data set with several networks covers, and of what."""
+    by = metric.replace("test_", "val_")
+    sentences = []
+    parts = list(frame.groupby("data.name", sort=False))
+    for data, rows in parts:
+        found = front_volume(rows, by=by)
+        if found.share is None or found.configurations < 2:
+            continue
+        where = f" on {data}" if len(parts) > 1 else ""
+        interval = percent_interval(found.low, found.high)
+        detail = f"95 % bootstrap interval {interval}" if interval else found.note
+        left = f"; {count_text(found.left_out, 'configuration')} not counted" if found.left_out else ""
+        sentences.append(
+            f"The hypervolume of the front{where} is {percent(found.share)} ({detail}{left}): so much it "
+            f"covers of what is smaller than {size_text(found.reference_bytes)} ({ROOM:g} times the largest "
+            f"network) and has a higher {ACCURACIES[by]} than guessing, {percent(found.reference_accuracy)}. Only "
+            "studies with the same such corner compare by it."
+        )
+    return sentences
 
 
 def _estimate(row: dict[str, Any]) -> str:

@@ -38,6 +38,16 @@ def percent_interval(low: float | None, high: float | None) -> str:
     return f"{100 * max(low, 0):.1f} to {100 * min(high, 1):.1f} %"
 
 
+def points_interval(low: float, high: float) -> str:
+    """Return "-1.2 to +3.4" for an interval of a difference, or "" where there is none (NaN)."""
+    return "" if math.isnan(low) or math.isnan(high) else f"{points(low)} to {points(high)}"
+
+
+def noise_text(share: float) -> str:
+    """Return a share of the variance that seeds alone would give; it may be more than there is."""
+    return percent(share) if share <= 1 else "more than 100 %"
+
+
 def value_text(value: Any) -> str:
     """Return a configuration value as it stands in figures and tables: 0.125, 1, 1,4,8, true, simple."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -78,3 +88,11 @@ def estimate_text(row: Mapping[str, Any]) -> str:
     interval = percent_interval(row["low"], row["high"])
     detail = f"95 % interval {interval}, " if interval else ""
     return f"{percent(row['mean'])} ({detail}n = {int(row['n'])})"
+
+
+def stop_text(reason: Any) -> str:
+    """Return where a censored trial was stopped, without how it stood there: "stopped at epoch 3 of 27".
+
+    A reason is "WHERE: HOW IT STOOD" (`sweeps`); without one the text says so.
+    """
+    return reason.partition(":")[0] if isinstance(reason, str) and reason else "no epoch noted"

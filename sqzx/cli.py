@@ -661,7 +661,7 @@ def table(
 
 @app.command
 def plot(
-    folder: Folder,
+    folder: Annotated[Path, Parameter(help="The folder of a study, or a table that `sqzx table` wrote.")],
     *,
     out: Out,
     metric: Annotated[str, Parameter(help="test_top1, test_top5, val_top1 or val_top5.")] = "test_top1",

@@ -120,7 +120,7 @@ def test_a_random_design_of_many_axes_is_no_grid(study_frame):
     names = ("freq", "base_e", "incr_e", "num_fires", "stem_features", "stem_kernel", "stem_stride")
     keys = {str(i): {f"model.{name}": i for name in names} for i in range(2000)}
     (found,) = effects(study_frame({name: [0.5] for name in keys}, metric="test_top1", keys=keys))
-    assert found.note == f"no full grid: 2000 of {2000**7} combinations"
+    assert found.note == f"no full grid: 2,000 of {2000**7:,} combinations"
 
 
 def test_a_grid_with_a_hole_is_named_as_such(study_frame):

@@ -126,7 +126,7 @@ class TestFrontVolume:
     def test_one_seed_somewhere_is_no_interval(self, study_frame):
         found = front_volume(study_frame({"a": [0.4, 0.6], "b": [0.7], "c": [None]}))
         assert (found.low, found.high) == (None, None)
-        assert found.note == "1 configuration without an interval of its own: no interval"
+        assert found.note == "no interval, since 1 configuration has none"
         assert (found.configurations, found.left_out) == (2, 1)
         assert found.reference_bytes == pytest.approx(3300)  # of the plan: it does not move as trials finish
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from analysis.fronts import front_volume
 from analysis.report import write_report
 from analysis.summary import summary
 from analysis.table import load
@@ -55,9 +56,9 @@ def report(out, tmp_path, name="report.html") -> tuple[str, Page]:
 
 def test_it_has_the_numbers_the_figures_and_the_study_file(paper_page):
     page = paper_page
-    assert page.tags["svg"] == 5
+    assert page.tags["svg"] == 6
     assert page.tags["h1"] == 1
-    assert page.tags["table"] == 4
+    assert page.tags["table"] == 6
     assert "39 done" in page.text
     assert "47,258 parameters" in page.text
     assert 'name = "paper on digits"' in page.text
@@ -441,3 +442,42 @@ def test_different_versions_are_said_in_the_summary(make_study, tmp_path):
 def test_the_best_at_each_size_has_a_table(paper_page):
     assert "Best at each size" in paper_page.text
     assert "200 kB" in paper_page.text
+
+
+def test_censored_trials_are_counted_by_where_they_were_stopped(make_study, study_of, result, tmp_path):
+    stops = {0.25: 3, 0.5: 9, 0.75: 3}
+
+    def outcome(trial):
+        epoch = stops.get(trial.config.model.squeeze_ratio)
+        place = f"number {3 + trial.config.seed} of 4 in its bin, of which 1 went on"
+        told = Status(status="censored", reason=f"stopped at epoch {epoch} of 27: {place}")
+        return told if epoch else result(trial)
+
+    out = make_study(study_of("grid.model.squeeze_ratio = [0.25, 0.5, 0.75, 1.0]"), outcome)
+    text = report(out, tmp_path)[1].text
+    assert "6 trials enter no mean and no front: 6 censored." in text
+    assert "(4 stopped at epoch 3 of 27 and 2 stopped at epoch 9 of 27)" in text
+    assert "Of the 1 of 4 finished" in text
+    assert "4 censored: stopped at epoch 3 of 27\n" in text  # not a line for each place in a bin
+    assert "number 3 of 4 in its bin" in text  # with the trial itself
+
+
+def test_the_hypervolume_has_its_interval_and_its_reference_in_words(paper_study, paper_page):
+    found = front_volume(load(paper_study))
+    sentence = next(s for s in summary(load(paper_study)) if "hypervolume" in s)
+    assert f"is {100 * found.share:.1f} % (95 % bootstrap interval {100 * found.low:.1f} to" in sentence
+    assert "smaller than 1.59 MB (1.1 times the largest network)" in sentence  # 1.1 x 1,449,256
+    assert "guessing, 10.0 %" in sentence
+    assert sentence in paper_page.text
+
+
+def test_one_seed_has_a_hypervolume_without_an_interval_and_says_so(make_study, result):
+    out = make_study(outcome=lambda trial: result(trial) if trial.config.seed == 0 else None)
+    sentence = next(s for s in summary(load(out)) if "hypervolume" in s)
+    assert "no interval, since 2 configurations have none" in sentence
+
+
+def test_what_the_axes_do_stands_in_tables(paper_page):
+    assert "Effects in full grids" in paper_page.text
+    assert "Good ranges" in paper_page.text
+    assert "Importance where" not in paper_page.text  # both sweeps are full grids of one key

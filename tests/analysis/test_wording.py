@@ -5,12 +5,15 @@ import pytest
 from analysis.wording import (
     count_text,
     listed,
+    noise_text,
     percent,
     percent_interval,
     points,
+    points_interval,
     seconds_text,
     seeds_text,
     size_text,
+    stop_text,
     value_text,
 )
 
@@ -70,3 +73,18 @@ def test_unequal_numbers_of_seeds_are_said_once():
 
 def test_time_spans_have_a_unit_that_fits():
     assert [seconds_text(s) for s in (8.5, 840, 11_520)] == ["8.5 s", "14 min", "3.2 h"]
+
+
+def test_more_noise_than_differences_is_no_share():
+    assert noise_text(0.104) == "10.4 %"
+    assert noise_text(14.8) == "more than 100 %"
+
+
+def test_an_interval_of_points_is_signed_or_no_text():
+    assert points_interval(-0.012, 0.034) == "-1.2 to +3.4"
+    assert points_interval(float("nan"), float("nan")) == ""
+
+
+def test_where_a_trial_was_stopped_is_told_without_how_it_stood():
+    assert stop_text("stopped at epoch 3 of 27: number 2 of 9") == "stopped at epoch 3 of 27"
+    assert stop_text(None) == "no epoch noted"
