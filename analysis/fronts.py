@@ -151,7 +151,8 @@ def front_volume(
     size = points["bytes_fp32"].to_numpy(np.float64)
     share = hypervolume(size, points["mean"].to_numpy(), reference=reference)
     if (without := int(points["low"].isna().sum())) > 0:
-        note = f"no interval, since {count_text(without, 'configuration')} {'has' if without == 1 else 'have'} none"
+        has = "has" if without == 1 else "have"
+        note = f"no interval, since {count_text(without, 'configuration')} {has} none"
         return Volume(share, None, None, *stated, note)
     values = seed_values(frame, by)
     draws = np.stack(

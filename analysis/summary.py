@@ -188,8 +188,8 @@ def _volumes(frame: pd.DataFrame, metric: str) -> list[str]:
         sentences.append(
             f"The hypervolume of the front{where} is {percent(found.share)} ({detail}{left}): so much it "
             f"covers of what is smaller than {size_text(found.reference_bytes)} ({ROOM:g} times the largest "
-            f"network) and has a higher {ACCURACIES[by]} than guessing, {percent(found.reference_accuracy)}. Only "
-            "studies with the same such corner compare by it."
+            f"network) and has a higher {ACCURACIES[by]} than guessing, {percent(found.reference_accuracy)}. "
+            "Only studies with the same such corner compare by it."
         )
     return sentences
 
