@@ -134,6 +134,12 @@ def parse_study(text: str, source: str) -> Study:
                 f"{source}: sweep.name: {BLOCK!r} is that of the points of [search]; take another"
             )
     known = {*config, *(key for block in blocks for key in block.values()), *(search.axes if search else ())}
+    if halving is not None and (
+        key := next((key for key in sorted(known) if key.startswith("compress.")), None)
+    ):
+        raise InputError(
+            f"{source}: [halving]: {key} needs the network's whole training; keep one of the two"
+        )
     return Study(
         name=read_name(tree, source),
         seeds=read_count(tree, "seeds", source, low=1, high=MOST_SEEDS, default=1),

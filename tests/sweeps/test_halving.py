@@ -158,6 +158,11 @@ class TestKeys:
             min_epochs=2, bins=(5, 9), quantity="macs"
         )
 
+    def test_compressed_trials_start_from_whole_trainings(self):
+        text = STUDY.replace("train.epochs = 9", 'compress.recipe = "pruning"') + "bins = 1"
+        with pytest.raises(InputError, match=r"\[halving\]: compress\.recipe needs the network's whole"):
+            parse_study(text, "s.toml")
+
     @pytest.mark.parametrize(
         ("table", "message"),
         [
