@@ -41,12 +41,12 @@ def main_effects(found: Effects, key: str) -> pd.DataFrame:
     return found.levels[found.levels["term"] == key].reset_index(drop=True)
 
 
-def line_of(found: Effects, key: str, by: str, place: int) -> pd.DataFrame:
+def line_of(found: Effects, key: str, group: str, place: int) -> pd.DataFrame:
     """Return the means along one key at the level `place` of another, in the order of the levels."""
-    swapped = found.keys.index(by) < found.keys.index(key)
-    term = BESIDE.join((by, key) if swapped else (key, by))
+    swapped = found.keys.index(group) < found.keys.index(key)
+    term = BESIDE.join((group, key) if swapped else (key, group))
     rows = found.levels[found.levels["term"] == term]
-    at = np.arange(len(rows)).reshape(-1, len(main_effects(found, key if swapped else by)))
+    at = np.arange(len(rows)).reshape(-1, len(main_effects(found, key if swapped else group)))
     return rows.iloc[at[place] if swapped else at[:, place]].reset_index(drop=True)
 
 

@@ -65,21 +65,32 @@ class Study:
         return found
 
     def _repr_html_(self) -> str:
-        """Show the study in a notebook; everything that it names is escaped."""
+        """Show the study in a notebook; everything that it names is escaped.
+
+        Beside being on the front stands how probable that is with the seeds drawn anew, as in the report.
+        """
         rows = records(self.configurations)
         environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
         template = environment.from_string(files("analysis").joinpath("study.html.j2").read_text("utf-8"))
         return template.render(
             title=self.plan.study.name,
             sentences=self.summary,
-            columns=("configuration", "size", "n", "test top-1", "95 % interval", "validation", "on front"),
+            columns=(
+                "configuration",
+                "size",
+                "n",
+                "test top-1",
+                "95 % interval",
+                "validation",
+                "on the front",
+            ),
             rows=[_row(row) for row in rows[:MOST_ROWS]],
             more=count_text(len(rows) - MOST_ROWS, "configuration") if len(rows) > MOST_ROWS else "",
         )
 
 
 def _row(row: dict) -> tuple[str, ...]:
-    chance = "" if pd.isna(row["probability"]) else f" ({row['probability']:.0%} of resamples)"
+    chance = "" if pd.isna(row["probability"]) else f", {row['probability']:.2f}"
     return (
         row["name"],
         size_text(row["bytes_fp32"]),

@@ -160,15 +160,17 @@ def _front(frame: pd.DataFrame, finished: pd.DataFrame, metric: str) -> list[str
     known = on["probability"].dropna()
     stay = int((known >= STAYS).sum())
     chance = (
-        f"with their seeds drawn anew {stay} of them stay there with a probability of {STAYS} or more"
+        f"with their seeds drawn anew {stay} of them {'stays' if stay == 1 else 'stay'} there with "
+        f"a probability of {STAYS} or more"
         if len(known)
         else "whether they would stay there with other seeds, the front does not say"
     )
     unknown = len(on) - len(known)
     more = f", and of {unknown} it is not known" if len(known) and unknown else ""
     return [
-        f"{len(on)} of {count_text(len(points), 'configuration')} are on the Pareto front{where} of the mean "
-        f"validation accuracies; {chance}{more}."
+        f"{len(on)} of {count_text(len(points), 'configuration')} {'is' if len(on) == 1 else 'are'} on the "
+        f"Pareto front{where} of the mean validation accuracies (none is as small and more accurate, or "
+        f"smaller and as accurate); {chance}{more}."
     ]
 
 

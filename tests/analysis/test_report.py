@@ -301,7 +301,7 @@ class TestInABrowser:
 
     def test_each_figure_has_a_name_and_a_description(self, opened):
         figures = opened.get_by_role("img")
-        assert figures.count() == 5
+        assert figures.count() == 6
         for figure in figures.all():
             title, told = (figure.locator(f"> {tag}").text_content() for tag in ("title", "desc"))
             assert title
