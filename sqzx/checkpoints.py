@@ -68,13 +68,16 @@ def restore(folder: Path, start: Any) -> Restored:
     faults: list[str] = []
     for step in steps(folder):
         path = folder / str(step)
-        if fault := damage(path):
-            faults.append(f"the checkpoint of step {step} is damaged ({fault}) and was removed")
-            # It must not stand for the step, nor take a whole one's place among the newest.
-            shutil.rmtree(path, ignore_errors=True)
-            continue
-        state = by_structure(_read(path), start)
-        return Restored(step, state, read_json(path / "progress.json"), tuple(faults))
+        if not (fault := damage(path)):
+            try:
+                state = by_structure(_read(path), start)
+            except KeyError as missing:
+                fault = f"it has no {missing}, as another version of sqzx left it"
+            else:
+                return Restored(step, state, read_json(path / "progress.json"), tuple(faults))
+        faults.append(f"the checkpoint of step {step} is damaged ({fault}) and was removed")
+        # It must not stand for the step, nor take a whole one's place among the newest.
+        shutil.rmtree(path, ignore_errors=True)
     return Restored(0, start, {}, tuple(faults))
 
 

@@ -148,6 +148,16 @@ def test_a_checkpoint_of_a_step_can_be_written_again(folder):
     assert_is_step(checkpoints.restore(folder, START), 10)
 
 
+def test_a_checkpoint_with_other_arrays_is_told_and_removed(folder):
+    """An older version named the moments otherwise: its trials begin again, and say why."""
+    other = TrainState(START.parameters, {"moments of today": np.zeros(3, np.float32)})
+    newest = checkpoints.steps(folder)[0]
+    found = checkpoints.restore(folder, other)
+    assert (found.step, found.state) == (0, other)
+    assert f"step {newest} is damaged (it has no 'optimizer/moments of today'" in found.faults[0]
+    assert checkpoints.steps(folder) == []
+
+
 def test_a_state_of_another_shape_is_refused_with_both_shapes(saved):
     other = TrainState(
         {"conv1": {"kernel": np.zeros((3, 3, 1, 9), np.float32)}, "fire2": START.parameters["fire2"]},
