@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +43,6 @@ def available_cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
-
-
-def has_accelerator() -> bool:
-    """Whether JAX would use an NVIDIA GPU here, as far as can be told without starting it."""
-    wanted = os.environ.get("JAX_PLATFORMS", "")
-    devices = any(Path("/dev").glob("nvidia[0-9]*")) and os.environ.get("CUDA_VISIBLE_DEVICES", "-") != ""
-    plugin = any(find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
-    return devices and plugin and (not wanted or "cuda" in wanted or "gpu" in wanted)
 
 
 def _version(package: str) -> str | None:

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 USABLE_MEMORY = 0.9
@@ -24,6 +25,14 @@ def visible_devices(environment: Mapping[str, str], dev: Path = Path("/dev")) ->
             break
         devices.append(name)
     return devices
+
+
+def has_accelerator(environment: Mapping[str, str], dev: Path = Path("/dev")) -> bool:
+    """Whether JAX would use an NVIDIA GPU in `environment`, as far as can be told without starting it."""
+    wanted = environment.get("JAX_PLATFORMS", "")
+    plugin = any(find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
+    there = any(dev.glob("nvidia[0-9]*")) and bool(visible_devices(environment, dev))
+    return there and plugin and (not wanted or "cuda" in wanted or "gpu" in wanted)
 
 
 def workers_a_device(share: float) -> int:

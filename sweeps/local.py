@@ -11,10 +11,16 @@ from pathlib import Path
 
 from sqzx.compilation import keep_memory, use_compilation_cache
 from sqzx.errors import InputError
-from sqzx.provenance import COMMAND_VARIABLE, available_cores, command_text, has_accelerator
+from sqzx.provenance import COMMAND_VARIABLE, available_cores, command_text
 from sqzx.trial import Status, TrialFolder
 from sweeps.cores import Cores, Loan
-from sweeps.devices import Devices, device_environment, visible_devices, workers_a_device
+from sweeps.devices import (
+    Devices,
+    device_environment,
+    has_accelerator,
+    visible_devices,
+    workers_a_device,
+)
 from sweeps.endings import Ending
 from sweeps.executors import Resources
 from sweeps.plan import PlannedTrial, trial_folder
@@ -82,7 +88,9 @@ class LocalExecutor:
         self._workers: list[Worker] = []
         self._cores = Cores(available_cores())
         found = visible_devices(os.environ)
-        self._share = (1.0 if has_accelerator() else 0.0) if resources.gpus is None else resources.gpus
+        self._share = (
+            (1.0 if has_accelerator(os.environ) else 0.0) if resources.gpus is None else resources.gpus
+        )
         self._devices = Devices(found if self._share else [])
         self._hidden = bool(found) and resources.gpus == 0
         cores = len(self._cores.numbers)
@@ -100,7 +108,7 @@ class LocalExecutor:
         self._notes = []
         if self._most > fit:
             self._notes.append(f"{self._most} workers at once, and room for {fit}: they share, and slow down")
-        if self._share and not has_accelerator():
+        if self._share and not has_accelerator(os.environ):
             self._notes.append("JAX has no CUDA plugin here (the extra cuda): trials will train on cores")
         self._tells_sharing = self._most <= fit
         self._environment = worker_environment(os.environ, out / "cache", command_text(sys.argv))

@@ -13,8 +13,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from sqzx.errors import InputError
-from sqzx.provenance import available_cores, has_accelerator
-from sweeps.devices import visible_devices
+from sqzx.provenance import available_cores
+from sweeps.devices import has_accelerator, visible_devices
 from sweeps.executors import Resources
 
 LOOPBACK = ("127.", "localhost:")
@@ -64,7 +64,7 @@ def connected(exits: ExitStack, resources: Resources) -> Any:
             place = tempfile.gettempdir()
             logs = tempfile.mkdtemp(prefix="sqzx-ray-", dir=place if len(place) < LONG_PATH else "/tmp")
             exits.callback(shutil.rmtree, logs, ignore_errors=True)
-            uses_devices = has_accelerator() if resources.gpus is None else resources.gpus > 0
+            uses_devices = has_accelerator(os.environ) if resources.gpus is None else resources.gpus > 0
             ray.init(
                 address="local",
                 num_cpus=len(available_cores()),

@@ -4,6 +4,7 @@ A run reads the plan, starts what is neither done nor failed, and writes nothing
 frozen study file. It may be killed at any moment: the next run goes on from the folders.
 """
 
+import os
 import signal
 import time
 from collections import deque
@@ -19,9 +20,9 @@ from sqzx.attempt import ClaimedElsewhere, claim, is_claimed
 from sqzx.data.splits import load_splits_of
 from sqzx.errors import InputError
 from sqzx.files import holds_files, write_text
-from sqzx.provenance import has_accelerator
 from sqzx.trial import Status, TrialFolder
 from sweeps.dense import is_ready, take_lost, take_ready
+from sweeps.devices import has_accelerator
 from sweeps.executors import ExecutorName, Handle, Resources, open_executor
 from sweeps.pausing import Pauses
 from sweeps.plan import Plan, PlannedTrial, plan_folder, plan_study, study_file, trial_folder
@@ -129,7 +130,7 @@ def freeze(plan: Plan, out: Path) -> None:
 def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
     statuses = {trial.id: trial.status for trial in plan.trials}
     pauses = Pauses(plan, out, None if options.finish else plan.study.halving)
-    on_accelerator = has_accelerator() and options.gpus_per_worker != 0
+    on_accelerator = has_accelerator(os.environ) and options.gpus_per_worker != 0
     cut = partial(stacks, plan.trials, size=options.stack, on_accelerator=on_accelerator)
     waiting = {trial.id for trial in plan.trials if trial.status.status in RUNNABLE}
     queue = deque(cut(waiting | pauses.lifted(statuses, but=())))
@@ -166,7 +167,8 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 _stop(running, at_once=requests() > 1)
             elif ended or looked:  # what has paused and may go on by now comes first
                 busy = (*chain(*queue), *chain(*(handle.trials for handle in running)), *elsewhere)
-                queue.extendleft(reversed(cut(pauses.lifted(statuses, but={t.id for t in busy}))))
+                if lifted := pauses.lifted(statuses, but={t.id for t in busy}):
+                    queue.extendleft(reversed(cut(lifted)))
             looked = False
             while executor.free > 0 and (ready := take_ready(queue, statuses)):
                 stack = _still_runnable(ready, statuses, out, pauses)

@@ -3,7 +3,14 @@
 import pytest
 
 from sqzx.errors import InputError
-from sweeps.devices import Devices, device_environment, memory_environment, visible_devices, workers_a_device
+from sweeps.devices import (
+    Devices,
+    device_environment,
+    has_accelerator,
+    memory_environment,
+    visible_devices,
+    workers_a_device,
+)
 from sweeps.executors import Resources
 from sweeps.local import LocalExecutor
 
@@ -21,6 +28,27 @@ def test_without_it_the_devices_of_the_machine_count(tmp_path):
     for name in ("nvidia10", "nvidia0", "nvidia2", "nvidiactl", "nvidia-uvm", "nvidia-caps"):
         (tmp_path / name).touch()
     assert visible_devices({}, tmp_path) == ["0", "2", "10"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "plugin", "expected"),
+    [
+        ({}, True, True),
+        ({}, False, False),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, True, True),
+        ({"CUDA_VISIBLE_DEVICES": ""}, True, False),
+        ({"CUDA_VISIBLE_DEVICES": "-1"}, True, False),
+        ({"JAX_PLATFORMS": "cpu"}, True, False),
+        ({"JAX_PLATFORMS": "cuda,cpu"}, True, True),
+    ],
+)
+def test_an_accelerator_is_a_visible_device_that_jax_would_use(
+    environment, plugin, expected, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sweeps.devices.find_spec", lambda name: plugin or None)
+    assert has_accelerator(environment, tmp_path) is False
+    (tmp_path / "nvidia0").touch()
+    assert has_accelerator(environment, tmp_path) is expected
 
 
 @pytest.mark.parametrize(("share", "fit"), [(1, 1), (0.5, 2), (0.6, 1), (1 / 3, 3), (0.1, 10), (0.3, 3)])
