@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import warnings
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -81,6 +82,22 @@ Stack = Annotated[
         help="Train up to N trials that differ in seed or optimiser numbers as one program; or auto.",
     ),
 ]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """The options that `sweep run` and `sweep retry` share."""
+
+    executor: Executor = "local"
+    workers: Workers = None
+    cores_per_worker: CoresPerWorker = 1
+    gpus_per_worker: GpusPerWorker = None
+    time_limit: TimeLimit = None
+    stall_limit: StallLimit = None
+    fail_fast: FailFast = False
+    stack: Stack = "1"
+
 
 app = App(
     name="sqzx",
@@ -545,14 +562,7 @@ def run_(
     study: StudyFile,
     *,
     out: Out,
-    executor: Executor = "local",
-    workers: Workers = None,
-    cores_per_worker: CoresPerWorker = 1,
-    gpus_per_worker: GpusPerWorker = None,
-    time_limit: TimeLimit = None,
-    stall_limit: StallLimit = None,
-    fail_fast: FailFast = False,
-    stack: Stack = "1",
+    settings: RunSettings = RunSettings(),
     finish: Annotated[
         bool, Parameter(negative="", help="Train to their ends what [halving] stops or has stopped.")
     ] = False,
@@ -562,48 +572,17 @@ def run_(
     from sweeps.study import read_study
     from sweeps.view import view_for_output
 
-    options = _run_options(
-        executor=executor,
-        workers=workers,
-        cores_per_worker=cores_per_worker,
-        gpus_per_worker=gpus_per_worker,
-        time_limit=time_limit,
-        stall_limit=stall_limit,
-        fail_fast=fail_fast,
-        stack=stack,
-        finish=finish,
-    )
+    options = _run_options(settings, finish=finish)
     return run(read_study(study), out, options, view_for_output()).exit_code
 
 
 @sweep.command
-def retry(
-    folder: Folder,
-    *,
-    executor: Executor = "local",
-    workers: Workers = None,
-    cores_per_worker: CoresPerWorker = 1,
-    gpus_per_worker: GpusPerWorker = None,
-    time_limit: TimeLimit = None,
-    stall_limit: StallLimit = None,
-    fail_fast: FailFast = False,
-    stack: Stack = "1",
-) -> int:
+def retry(folder: Folder, *, settings: RunSettings = RunSettings()) -> int:
     """Mark the failed trials of a study as pending, and run what is missing."""
     from sweeps.runner import retry
     from sweeps.view import view_for_output
 
-    options = _run_options(
-        executor=executor,
-        workers=workers,
-        cores_per_worker=cores_per_worker,
-        gpus_per_worker=gpus_per_worker,
-        time_limit=time_limit,
-        stall_limit=stall_limit,
-        fail_fast=fail_fast,
-        stack=stack,
-    )
-    return retry(folder, options, view_for_output()).exit_code
+    return retry(folder, _run_options(settings), view_for_output()).exit_code
 
 
 @sweep.command
@@ -741,22 +720,25 @@ def _settings(config: Path | None, preset: str | None, assignments: tuple[str, .
     return settings | dict(parse_assignment(text) for text in assignments)
 
 
-def _run_options(*, stack: str, **options: Any) -> Any:
+def _run_options(settings: RunSettings, *, finish: bool = False) -> Any:
     from sweeps.runner import RunOptions
 
-    _check_workers(options["workers"])
-    cores = options["cores_per_worker"]
-    if cores is not None and cores < 1:
-        raise InputError(f"--cores-per-worker: needs at least 1, found {cores}")
-    for key in ("time_limit", "stall_limit"):
-        if options[key] is not None and not options[key] > 0:
-            raise InputError(f"--{key.replace('_', '-')}: needs more than 0 seconds, found {options[key]:g}")
-    gpus = options["gpus_per_worker"]
+    _check_workers(settings.workers)
+    if settings.cores_per_worker < 1:
+        raise InputError(f"--cores-per-worker: needs at least 1, found {settings.cores_per_worker}")
+    for name, limit in {"time": settings.time_limit, "stall": settings.stall_limit}.items():
+        if limit is not None and not limit > 0:
+            raise InputError(f"--{name}-limit: needs more than 0 seconds, found {limit:g}")
+    gpus, stack = settings.gpus_per_worker, settings.stack
     if gpus is not None and not 0 <= gpus <= 1:
         raise InputError(f"--gpus-per-worker: needs 0 to 1 (a trial trains on one device), found {gpus:g}")
     if stack != "auto" and not (stack.isdecimal() and int(stack)):
         raise InputError(f"--stack {stack}: needs a whole number of at least 1, or auto")
-    return RunOptions(stack="auto" if stack == "auto" else int(stack), **options)
+    options: dict[str, Any] = asdict(settings) | {
+        "stack": stack if stack == "auto" else int(stack),
+        "finish": finish,
+    }
+    return RunOptions(**options)
 
 
 def _check_workers(workers: int | None) -> None:
