@@ -80,7 +80,8 @@ def draw_courses(found: list[Course], metric: str = "test_top1") -> StudyFigure:
         head(
             figure,
             f"{ACCURACIES[column].capitalize()} while training",
-            f"Lines: mean over seeds ({numbers}). Bands: from the least to the most of the seeds.",
+            f"Lines: mean over seeds ({numbers}). Bands: from the least to the most of the seeds. Chosen by "
+            f"validation; best and worst by {ACCURACIES[metric]}.",
         )
         axes = figure.subplots()
         for course, colour, marker in zip(found, COLOURS, MARKERS, strict=False):

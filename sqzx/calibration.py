@@ -37,40 +37,21 @@ def time_steps(config: TrialConfig, *, started: float) -> Timing:
     import jax
     import numpy as np
 
-    from sqzx.batches import batch_size, epoch_batches, steps_per_epoch
-    from sqzx.data.splits import load_splits_of
-    from sqzx.network import initial_parameters, pure
-    from sqzx.optimizer import hyperparameters, make_optimizer
-    from sqzx.preprocessing import of_training_images
-    from sqzx.programs import TrainState, compile_programs
+    from sqzx.batches import epoch_batches
     from sqzx.streams import key_data
+    from sqzx.training import compiled, fresh_state, task_of
 
-    splits = load_splits_of(config.data)
-    examples = len(splits.train.labels)
-    size = batch_size(config.train.batch_size, examples)
-    total = steps_per_epoch(config.train.batch_size, examples) * config.train.epochs
-    parameters = initial_parameters(config.model, config.data.image_shape, config.seed)
-    optimizer = make_optimizer(config.train, total)
-    state = TrainState(parameters, jax.tree.map(np.asarray, optimizer.init(parameters)))
-    programs = compile_programs(
-        config,
-        pure(config.model, config.data.image_shape),
-        splits,
-        of_training_images(splits),
-        state,
-        hyperparameters(config.train),
-        size,
-        total,
-    )
+    task = task_of(config)
+    state = fresh_state(task, config)
+    programs = compiled(task, [config], state)
     fixed = time.monotonic() - started
 
     key = key_data(config.seed, "dropout")
     first, steps = 0.0, 0
-    epochs = range(1 + MOST_STEPS // steps_per_epoch(config.train.batch_size, examples))
     batches = (
         batch
-        for epoch in epochs
-        for batch in epoch_batches(splits.train, config.data, size, seed=config.seed, epoch=epoch)
+        for epoch in range(1 + MOST_STEPS // task.per_epoch)
+        for batch in epoch_batches(task.splits.train, config.data, task.size, seed=config.seed, epoch=epoch)
     )
     for number, (images, labels) in enumerate(islice(batches, MOST_STEPS + 1)):
         state, loss, _ = programs.step(state, images, labels, key, np.int32(number))
@@ -80,7 +61,7 @@ def time_steps(config: TrialConfig, *, started: float) -> Timing:
         steps = number
         if steps and time.monotonic() - first > SECONDS:
             break
-    return Timing(fixed, (time.monotonic() - first) / (steps * size))
+    return Timing(fixed, (time.monotonic() - first) / (steps * task.size))
 
 
 def main(arguments: list[str]) -> int:

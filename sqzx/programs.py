@@ -174,6 +174,7 @@ def compile_programs(
     predicting = predicting.lower(state.parameters, state.fixed, black)
     predicting = _compiled(predicting, options)
     number = np.int32(0)
+    hyper = jax.device_put(hyper)  # once, not with each step
     if part == size:
         whole_step = jax.jit(of_each(train_step, 1), donate_argnums=0)
         whole_step = _compiled(whole_step.lower(state, images, labels, key, hyper, number), options)

@@ -34,7 +34,7 @@ from sqzx.model import Model, check_fits, model_digest, write_model
 from sqzx.network import Apply, Parameters, initial_parameters, pure
 from sqzx.optimizer import hyperparameters, make_optimizer
 from sqzx.preprocessing import Preprocessing, of_training_images
-from sqzx.programs import TrainState, compile_programs
+from sqzx.programs import Programs, TrainState, compile_programs
 from sqzx.streams import key_data
 from sqzx.trial import TrialFolder
 
@@ -108,11 +108,11 @@ def retrain(
     """
     ends: list[NonFiniteError | Paused | None] = []
     job = Job(config=config, folder=folder, say=say, on_fault=on_fault, on_end=ends.append, scored=False)
-    task = _task(config, origin, form)
+    task = task_of(config, origin, form)
     _train(task, [job], should_stop, checkpoint_seconds, time.monotonic())
     if (error := ends[0]) is not None:
         raise error
-    return checkpoints.restore(folder.checkpoints, _fresh(task, config)).state.parameters
+    return checkpoints.restore(folder.checkpoints, fresh_state(task, config)).state.parameters
 
 
 def train_stack(
@@ -132,11 +132,11 @@ def train_stack(
     """
     started = time.monotonic() if started is None else started
     form = PLAIN if origin is None else Form(start=origin.parameters)
-    _train(_task(jobs[0].config, origin, form), jobs, should_stop, checkpoint_seconds, started)
+    _train(task_of(jobs[0].config, origin, form), jobs, should_stop, checkpoint_seconds, started)
 
 
 def _train(
-    task: "_Task",
+    task: "Task",
     jobs: Sequence[Job],
     should_stop: Callable[[], bool],
     checkpoint_seconds: float,
@@ -144,7 +144,7 @@ def _train(
 ) -> None:
     standing: dict[int, list[tuple[Job, Restored]]] = {}
     for job in jobs:
-        restored = checkpoints.restore(job.folder.checkpoints, _fresh(task, job.config))
+        restored = checkpoints.restore(job.folder.checkpoints, fresh_state(task, job.config))
         for fault in restored.faults:
             job.on_fault(fault)
         if job.pause is not None and job.pause * task.per_epoch <= restored.step < task.total:
@@ -156,8 +156,8 @@ def _train(
         started = time.monotonic()
 
 
-class _Task(NamedTuple):
-    """What the trials of a stack share."""
+class Task(NamedTuple):
+    """What the trials of a stack share; `total` steps, `per_epoch` of them an epoch, of `size` images."""
 
     network: Network
     apply: Apply
@@ -170,7 +170,8 @@ class _Task(NamedTuple):
     origin: str
 
 
-def _task(config: TrialConfig, origin: Model | None, form: Form) -> _Task:
+def task_of(config: TrialConfig, origin: Model | None = None, form: Form = PLAIN) -> Task:
+    """Return what the training of a configuration needs of its network and data; see `train_stack`."""
     network = count(config.model, config.data.image_shape)  # refuses maps that shrink to nothing
     splits = load_splits_of(config.data)
     per_epoch = steps_per_epoch(config.train.batch_size, len(splits.train.labels))
@@ -180,7 +181,7 @@ def _task(config: TrialConfig, origin: Model | None, form: Form) -> _Task:
         sides = preprocessing.size
         preprocessing = replace(origin.preprocessing, size=sides, cover=sides)
         told = f", from: {origin.source} ({model_digest(origin)})"
-    return _Task(
+    return Task(
         network=network,
         apply=pure(config.model, config.data.image_shape, form.ranks),
         splits=splits,
@@ -193,7 +194,7 @@ def _task(config: TrialConfig, origin: Model | None, form: Form) -> _Task:
     )
 
 
-def _fresh(task: _Task, config: TrialConfig) -> TrainState:
+def fresh_state(task: Task, config: TrialConfig) -> TrainState:
     """Return the state of a trial before its first step."""
     start, form = task.form.start, task.form
     if start is None:
@@ -202,8 +203,24 @@ def _fresh(task: _Task, config: TrialConfig) -> TrainState:
     return TrainState(start, jax.tree.map(np.asarray, moments), form.fixed)
 
 
+def compiled(task: Task, configs: Sequence[TrialConfig], state: TrainState) -> Programs:
+    """Compile what trains configurations of one program, from the state in which they stand side by side."""
+    return compile_programs(
+        configs[0],
+        task.apply,
+        task.splits,
+        task.preprocessing,
+        state,
+        _stacked([hyperparameters(config.train) for config in configs]),
+        task.size,
+        task.total,
+        form=task.form,
+        replicates=len(configs),
+    )
+
+
 def _train_together(
-    task: _Task,
+    task: Task,
     members: Sequence[tuple[Job, Restored]],
     should_stop: Callable[[], bool],
     checkpoint_seconds: float,
@@ -219,18 +236,7 @@ def _train_together(
     start_seconds = time.monotonic() - started
 
     clock = time.monotonic()
-    programs = compile_programs(
-        config,
-        task.apply,
-        splits,
-        task.preprocessing,
-        state,
-        _stacked([hyperparameters(job.config.train) for job in jobs]),
-        task.size,
-        task.total,
-        form=task.form,
-        replicates=n,
-    )
+    programs = compiled(task, [job.config for job in jobs], state)
     compile_seconds = time.monotonic() - clock
     key = _stacked([key_data(job.config.seed, "dropout") for job in jobs])
     step_seconds, train_seconds = progress.get("step_seconds", 0.0), progress.get("train_seconds", 0.0)
@@ -345,7 +351,7 @@ def _train_together(
 
 
 def _finish(
-    task: _Task,
+    task: Task,
     job: Job,
     parameters: Parameters,
     validation: Scores,
