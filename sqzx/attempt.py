@@ -7,52 +7,19 @@ import errno
 import os
 import socket
 import traceback
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any
 
-import filelock
-
+from sqzx.claims import Claim, ClaimedElsewhere, ClaimLost, claim, wait_for
 from sqzx.config import TrialConfig
 from sqzx.errors import InputError, Interrupted, NonFiniteError, Paused, SqzxError
-from sqzx.provenance import provenance
-from sqzx.trial import State, Status, TrialFolder, now, process_start
+from sqzx.processes import this_process
+from sqzx.provenance import device, provenance
+from sqzx.trial import State, Status, TrialFolder, now
 
 if TYPE_CHECKING:
     from sqzx.model import Model
-
-
-class ClaimedElsewhere(SqzxError):
-    """Another process is at work in this trial's folder."""
-
-
-@contextmanager
-def claim(folder: TrialFolder) -> Generator[None]:
-    """Hold the right to write into a trial's folder, or raise `ClaimedElsewhere` at once.
-
-    The lock is the kernel's: it goes when its process ends, however it ends, so a dead process never
-    keeps a trial and a living one never loses it. It holds on one machine, and between machines as far as
-    their shared file system passes locks on.
-    """
-    folder.path.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder.claim_file)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise ClaimedElsewhere(f"{folder.path}: another process is at work there") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def is_claimed(folder: TrialFolder) -> bool:
-    """Whether a process holds the claim on a trial's folder at this moment."""
-    try:
-        with claim(folder):
-            return False
-    except ClaimedElsewhere:
-        return True
 
 
 def attempt(
@@ -66,14 +33,17 @@ def attempt(
 ) -> Status:
     """Train one trial in its folder, or go on with it, and return what became of it; see `attempt_stack`.
 
-    Raises `ClaimedElsewhere` where another process is at work there.
+    Raises `ClaimedElsewhere` where another process is seen to be at work there, or has taken over. A process
+    of another host that says nothing is waited for (`claims.wait_for`).
     """
-    (status,) = attempt_stack(
-        [(config, folder)], started=started, origin=origin, should_stop=should_stop, say=say
-    )
-    if status is None:
-        raise ClaimedElsewhere(f"{folder.path}: another process is at work there")
-    return status
+    while True:
+        (status,) = attempt_stack(
+            [(config, folder)], started=started, origin=origin, should_stop=should_stop, say=say
+        )
+        if status is not None:
+            return status
+        if not wait_for(folder, say):
+            raise ClaimedElsewhere(f"{folder.path}: another process is at work there")
 
 
 def attempt_stack(
@@ -86,7 +56,8 @@ def attempt_stack(
 ) -> list[Status | None]:
     """Train trials as one program, each in its folder, and return what became of each.
 
-    That is None for a trial on which another process is at work, and a finished one is left as it is.
+    That is None for a trial on which another process is at work, from the start or because this one was
+    stopped for so long that it lost its claim; a finished one is left as it is.
     `started` is the `time.monotonic()` at which the process began; `say` gets the lines that also go to the
     trials' logs, and may fail. Raises `InputError` where a folder holds another configuration, or a trial
     that began from another model than `origin`.
@@ -99,27 +70,27 @@ def attempt_stack(
         attempts: list[_Attempt | None] = []
         for config, folder in trials:
             try:
-                claims.enter_context(claim(folder))
+                held = claims.enter_context(claim(folder))
             except ClaimedElsewhere:
                 attempts.append(None)
             else:
-                attempts.append(_Attempt(config, folder, began, say))
+                attempts.append(_Attempt(config, held, began, say))
         open_ones = [a for a in attempts if a is not None and a.status.status != "done"]
-        for one in open_ones:
-            one.begin(len(open_ones))
         if open_ones:
             _train(open_ones, started, origin, should_stop)
-        return [None if one is None else one.status for one in attempts]
+        return [None if one is None or one.lost else one.status for one in attempts]
 
 
 class _Attempt:
-    """A trial whose folder is claimed, and its status while the attempt lasts."""
+    """A trial whose folder is claimed, and its status; `lost` where the claim did not last."""
 
-    def __init__(
-        self, config: TrialConfig, folder: TrialFolder, began: str | None, say: Callable[[str], None]
-    ):
-        self.config, self.folder, self._say = config, folder, say
-        self.status, self._began = folder.read_status(), began
+    def __init__(self, config: TrialConfig, held: Claim, began: str | None, say: Callable[[str], None]):
+        self.config, self.claim, self._say = config, held, say
+        self.folder = folder = held.folder
+        self.status, self._began, self.lost = folder.read_checked_status(), began, False
+        self.ended = False
+        if self.status.files and self.status.status != "done":  # made again, and said so
+            self.status = self.status.but(faults=(*self.status.faults, str(self.status.reason)))
         if folder.config_file.exists():
             _check_same(folder, folder.read_config(), config)
             if self.status.attempts and self.status.init_from != began:
@@ -128,14 +99,15 @@ class _Attempt:
 
     def begin(self, stack: int) -> None:
         """Say that the trial runs, in a stack of so many."""
-        before = self.status
+        before, me = self.status, this_process()
         self.folder.write_config(self.config)
         self.status = Status(
             status="running",
             attempts=before.attempts + 1,
             host=socket.gethostname(),
-            pid=os.getpid(),
-            process_start=process_start(os.getpid()),
+            pid=me.pid,
+            process_start=me.start,
+            place=me.place,
             started_time=now(),
             faults=before.faults,
             init_from=self._began,
@@ -150,10 +122,17 @@ class _Attempt:
                 "those of an uncut run"
             )
 
+    def began_on(self, device: dict[str, Any]) -> None:
+        """Keep what JAX computes on, once that is known."""
+        self.status = self.status.but(provenance=self.status.provenance | {"device": device})
+        self.folder.write_status(self.status)
+
     def tell(self, line: str) -> None:
         """Put a line into the trial's log; a full disk or a closed pipe costs the line, not the trial."""
         with suppress(OSError):
             self._say(line)
+        if not self.claim.is_held():
+            return
         with suppress(OSError), self.folder.log_file.open("a", encoding="utf-8") as log:
             log.write(line + "\n")
 
@@ -175,10 +154,26 @@ class _Attempt:
 
     def end(self, state: State, reason: str | None = None) -> None:
         """Say what became of the trial."""
-        self.status = self.status.but(status=state, reason=reason, ended_time=now())
+        files = self.folder.digests() if state == "done" else {}
+        ended = self.status.but(status=state, reason=reason, ended_time=now(), files=files)
         if reason:
             self.tell(f"{state}: {reason}")
-        self.folder.write_status(self.status)
+        self.folder.write_status(ended)
+        self.status, self.ended = ended, True  # not before: an end that could not be written is none
+
+    def still_ours(self) -> bool:
+        """Whether the claim is held; once it was not, nothing more is written."""
+        self.lost = self.lost or not self.claim.is_held()
+        return not self.lost
+
+    def end_after_error(self, state: State, reason: str) -> None:
+        """Say what became of a trial that training left running, unless it is another process's by now."""
+        if not self.ended and self.still_ours():
+            try:
+                self.end(state, reason)
+            except OSError:
+                if self.still_ours():
+                    raise
 
 
 def _train(
@@ -188,12 +183,26 @@ def _train(
     should_stop: Callable[[], bool],
 ) -> None:
     """Train, and give each trial whose end the training does not tell the end that its error means."""
+
+    def stop_asked() -> bool:
+        for one in attempts:
+            one.claim.check()
+        return should_stop()
+
+    def end_rest(state: State, reason: str) -> None:
+        for one in attempts:
+            one.end_after_error(state, reason)
+
     try:
+        for one in attempts:
+            one.begin(len(attempts))
         if attempts[0].config.compress is not None:
-            _compress(attempts, origin, should_stop)
+            _compress(attempts, origin, stop_asked)
             return
         from sqzx.training import Job, train_stack  # JAX starts here, after the claim
 
+        for one in attempts:
+            one.began_on(device())
         jobs = [
             Job(
                 config=one.config,
@@ -205,19 +214,21 @@ def _train(
             )
             for one in attempts
         ]
-        train_stack(jobs, origin=origin, should_stop=should_stop, started=started)
+        train_stack(jobs, origin=origin, should_stop=stop_asked, started=started)
     except Interrupted as error:
-        _end_rest(attempts, "interrupted", str(error))
+        end_rest("interrupted", str(error))
+    except ClaimLost as error:
+        end_rest("interrupted", f"its stack of {len(attempts)} ended: {error}")
     except SqzxError as error:
-        _end_rest(attempts, "failed", str(error))
+        end_rest("failed", str(error))
     except Exception as error:
         for one in attempts:
-            if one.status.status == "running":
+            if not one.ended:
                 one.tell(traceback.format_exc())
         if len(attempts) == 1:
-            _end_rest(attempts, "failed", _cause(error))
+            end_rest("failed", _cause(error))
         else:
-            _end_rest(attempts, "interrupted", f"its stack of {len(attempts)} failed: {_cause(error)}")
+            end_rest("interrupted", f"its stack of {len(attempts)} failed: {_cause(error)}")
 
 
 def _compress(attempts: Sequence[_Attempt], dense: "Model | None", should_stop: Callable[[], bool]) -> None:
@@ -227,15 +238,10 @@ def _compress(attempts: Sequence[_Attempt], dense: "Model | None", should_stop: 
 
     (one,) = attempts
     assert dense is not None, "a compressed trial starts from the network of its dense one"
+    one.began_on(device())
     listener = Listener(say=one.tell, on_fault=one.on_fault, should_stop=should_stop)
     compress_trial(one.config, one.folder, dense, listener)
     one.end("done")
-
-
-def _end_rest(attempts: Sequence[_Attempt], state: State, reason: str) -> None:
-    for one in attempts:
-        if one.status.status == "running":
-            one.end(state, reason)
 
 
 def _cores(number: int) -> str:

@@ -19,28 +19,35 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from sqzx.files import read_json, write_json
+from sqzx.files import new_half, read_json, remove_whole, sweep_halves, write_json
 
 KEPT = 2
 
 
-def save(folder: Path, step: int, state: Any, progress: dict[str, Any]) -> None:
-    """Write `state` (a pytree of arrays) and `progress` (JSON) as the checkpoint of `step`."""
-    final, half = folder / str(step), folder / f".{step}.half"
-    for old in (final, *folder.glob(".*.half")):  # what an earlier, interrupted save left
-        shutil.rmtree(old, ignore_errors=True)
-    half.mkdir(parents=True)
+def save(
+    folder: Path, step: int, state: Any, progress: dict[str, Any], *, halves: Path | None = None
+) -> None:
+    """Write `state` (a pytree of arrays) and `progress` (JSON) as the checkpoint of `step`.
+
+    It is written in the folder `halves` (default: `folder`) and renamed into place; see `files.write_whole`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep_halves(folder)
+    final, half = folder / str(step), new_half(str(step), halves or folder)
+    half.mkdir()
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
             checkpointer.save(half.absolute() / "state", by_path(state))
         write_json(half / "progress.json", progress)
         write_json(half / "MANIFEST.json", _digests(half))
+        if final.exists():  # damaged, or from a training that began again
+            remove_whole(final, halves=halves)
         os.replace(half, final)
     except BaseException:
         shutil.rmtree(half, ignore_errors=True)
         raise
     for older in steps(folder)[KEPT:]:
-        shutil.rmtree(folder / str(older))
+        remove_whole(folder / str(older), halves=halves)
 
 
 def steps(folder: Path) -> list[int]:
@@ -59,11 +66,11 @@ class Restored(NamedTuple):
     faults: tuple[str, ...]
 
 
-def restore(folder: Path, start: Any) -> Restored:
+def restore(folder: Path, start: Any, *, halves: Path | None = None) -> Restored:
     """Return the newest whole checkpoint, or step 0 with the state `start` where there is none.
 
     `start` is a pytree with the structure, shapes and types of the stored state. Damaged checkpoints are
-    removed.
+    removed, by way of the folder `halves` as in `save`.
     """
     faults: list[str] = []
     for step in steps(folder):
@@ -77,8 +84,14 @@ def restore(folder: Path, start: Any) -> Restored:
                 return Restored(step, state, read_json(path / "progress.json"), tuple(faults))
         faults.append(f"the checkpoint of step {step} is damaged ({fault}) and was removed")
         # It must not stand for the step, nor take a whole one's place among the newest.
-        shutil.rmtree(path, ignore_errors=True)
+        remove_whole(path, halves=halves)
     return Restored(0, start, {}, tuple(faults))
+
+
+def forget(folder: Path, *, halves: Path | None = None) -> None:
+    """Remove all checkpoints, by way of the folder `halves` as in `save`; the newest goes last."""
+    for step in reversed(steps(folder)):
+        remove_whole(folder / str(step), halves=halves)
 
 
 def damage(path: Path) -> str | None:

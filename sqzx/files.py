@@ -2,23 +2,30 @@
 
 import json
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from sqzx.errors import InputError
+from sqzx.processes import Process, this_process
+
+HALF = re.compile(r"\.[0-9a-f]{8}\.(?P<place>[0-9a-f]{12})\.(?P<pid>[0-9]+)\.(?P<start>\w*)\.half")
+"""The end of a half file's name: a random number of its own, and the process that writes it."""
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a file beside `path`, flush it to the disk and rename it into place.
+def write_whole(path: Path, write: Callable[[BinaryIO], object], *, halves: Path | None = None) -> None:
+    """Let `write` fill a half file, flush it to the disk and rename it into place.
 
-    A reader sees the old file or the new one, whatever happens in between. A failure (a full disk,
-    say) removes the half file and leaves the old one as it was.
+    A reader sees the old file or the new one, whatever happens in between. A failure (a full disk, say)
+    removes the half file and leaves the old one as it was. The half file is in the folder `halves`, which
+    must be there and on the same file system; by default it is beside `path`. The folder of `path` is made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of our own for each writer: two writers never share a half file.
-    half = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.half")
+    half = new_half(path.name, halves or path.parent)
     try:
         with half.open("wb") as file:
             write(file)
@@ -30,14 +37,43 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
-    write_whole(path, lambda file: file.write(text.encode()))
+def new_half(name: str, folder: Path) -> Path:
+    """Return a path in `folder` for what will be `name` once it is whole.
+
+    It is no other writer's, so two writers never share a half file, and it tells its own (`sweep_halves`).
+    """
+    me = this_process()
+    return folder / f".{name[:40]}.{secrets.token_hex(4)}.{me.place}.{me.pid}.{me.start}.half"
 
 
-def write_json(path: Path, value: Any) -> None:
+def sweep_halves(folder: Path) -> None:
+    """Remove half files and folders whose writers were killed, as far as these can be seen from here."""
+    for half in folder.glob(".*.half"):
+        writer = HALF.search(half.name)
+        if writer and Process(writer["place"], int(writer["pid"]), writer["start"]).lives() is False:
+            with suppress(OSError):  # another sweeper may have been faster
+                shutil.rmtree(half) if half.is_dir() else half.unlink()
+
+
+def remove_whole(path: Path, *, halves: Path | None = None) -> None:
+    """Remove a folder: first rename it to a half, so that what is there under its name is always whole.
+
+    `halves` as in `write_whole`.
+    """
+    half = new_half(path.name, halves or path.parent)
+    os.rename(path, half)
+    shutil.rmtree(half, ignore_errors=True)
+
+
+def write_text(path: Path, text: str, *, halves: Path | None = None) -> None:
+    """Write `text` as UTF-8, whole or not at all; `halves` as in `write_whole`."""
+    write_whole(path, lambda file: file.write(text.encode()), halves=halves)
+
+
+def write_json(path: Path, value: Any, *, halves: Path | None = None) -> None:
     """Write `value` as indented JSON, whole or not at all; NaN and infinity are refused (ValueError)."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text, halves=halves)
 
 
 def holds_files(folder: Path) -> bool:

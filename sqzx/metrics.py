@@ -2,25 +2,50 @@
 
 import json
 import math
+import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from sqzx.errors import NonFiniteError
 from sqzx.evaluation import Scores
-from sqzx.files import write_text
+from sqzx.files import new_half
 from sqzx.trial import TrialFolder
 
 
 class MetricsLog:
     """`metrics.jsonl`: one line a step and an epoch, each step once, in order.
 
-    Opened at `step`, it drops the lines of later steps, which a crash left behind.
+    Opened at `step`, it drops the lines of later steps, which a crash left behind, and is a new file under
+    the old name. It is kept open: a process that has lost its claim to another writes on into its own file,
+    whose name the other's has by then.
     """
 
     def __init__(self, folder: TrialFolder, step: int):
-        kept = [line for line in folder.read_metrics() if line["step"] <= step]
-        write_text(folder.metrics_file, "".join(map(_line, kept)))
-        self._path = folder.metrics_file
+        kept = [line for line in folder.read_metrics() if line["step"] <= step] if step else []
+        if folder.halves is None:
+            folder.path.mkdir(parents=True, exist_ok=True)
+        half = new_half(folder.metrics_file.name, folder.halves or folder.path)
+        self._file = half.open("wb", buffering=0)
+        try:
+            self._append(kept)
+            self.sync()
+            os.replace(half, folder.metrics_file)
+        except BaseException:
+            self._file.close()
+            half.unlink(missing_ok=True)
+            raise
+
+    def __enter__(self) -> Self:
+        """Return the log."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def sync(self) -> None:
+        """Flush to the disk: before a checkpoint that is to go on after these lines."""
+        os.fsync(self._file.fileno())
 
     def train(self, steps: Sequence[tuple[int, int, float, float]]) -> None:
         """Write steps as (step, epoch, loss, learning rate).
@@ -44,8 +69,20 @@ class MetricsLog:
         self._append([{"step": step, "kind": "validation", "epoch": epoch, **scores.named("val")}])
 
     def _append(self, lines: list[dict[str, Any]]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write("".join(map(_line, lines)))
+        rest = memoryview("".join(map(_line, lines)).encode())
+        while rest:  # what a nearly full disk takes may be less than all
+            rest = rest[self._file.write(rest) :]
+
+
+def reaches(folder: TrialFolder, step: int) -> bool:
+    """Whether `metrics.jsonl` has each step up to `step`, so that a training can go on from there."""
+    if step == 0:
+        return True
+    try:
+        found = {line["step"] for line in folder.read_metrics() if line["kind"] == "train"}
+    except (ValueError, TypeError, KeyError):
+        return False
+    return found.issuperset(range(1, step + 1))
 
 
 def _line(metrics: dict[str, Any]) -> str:

@@ -68,8 +68,8 @@ class Model:
         return printable(" ".join(self.class_names[number].split()))
 
 
-def write_model(path: Path, model: Model) -> None:
-    """Write a model as one file, whole or not at all.
+def write_model(path: Path, model: Model, *, halves: Path | None = None) -> None:
+    """Write a model as one file, whole or not at all; `halves` as in `files.write_whole`.
 
     The factors of layers that are two are multiplied out: torchvision's layout has no such layers.
     """
@@ -80,7 +80,7 @@ def write_model(path: Path, model: Model) -> None:
     told["sha256"] = _seal(told, tensors)
     # One entry: the library writes several in any order.
     text = json.dumps(told, ensure_ascii=False, allow_nan=False)
-    write_whole(path, lambda file: file.write(save(tensors, {METADATA: text})))
+    write_whole(path, lambda file: file.write(save(tensors, {METADATA: text})), halves=halves)
 
 
 def read_model(path: Path) -> Model:

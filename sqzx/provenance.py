@@ -38,6 +38,14 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def device() -> dict[str, Any]:
+    """Return what JAX computes on in this process; this starts JAX."""
+    import jax
+
+    found = jax.devices()
+    return {"platform": found[0].platform, "kind": found[0].device_kind, "count": len(found)}
+
+
 def available_cores() -> list[int]:
     """Return the numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

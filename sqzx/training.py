@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ from sqzx.errors import Interrupted, NonFiniteError, Paused
 from sqzx.evaluation import Scores, logits_of, score
 from sqzx.files import write_json, write_whole
 from sqzx.forms import PLAIN, Form
-from sqzx.metrics import MetricsLog
+from sqzx.metrics import MetricsLog, reaches
 from sqzx.model import Model, check_fits, model_digest, write_model
 from sqzx.network import Apply, Parameters, initial_parameters, pure
 from sqzx.optimizer import hyperparameters, make_optimizer
@@ -112,7 +113,8 @@ def retrain(
     _train(task, [job], should_stop, checkpoint_seconds, time.monotonic())
     if (error := ends[0]) is not None:
         raise error
-    return checkpoints.restore(folder.checkpoints, fresh_state(task, config)).state.parameters
+    start = fresh_state(task, config)
+    return checkpoints.restore(folder.checkpoints, start, halves=folder.halves).state.parameters
 
 
 def train_stack(
@@ -144,15 +146,15 @@ def _train(
 ) -> None:
     standing: dict[int, list[tuple[Job, Restored]]] = {}
     for job in jobs:
-        restored = checkpoints.restore(job.folder.checkpoints, fresh_state(task, job.config))
-        for fault in restored.faults:
-            job.on_fault(fault)
+        restored = _restored(job, fresh_state(task, job.config))
         if job.pause is not None and job.pause * task.per_epoch <= restored.step < task.total:
             job.on_end(Paused(restored.step // task.per_epoch, job.config.train.epochs))
             continue
         standing.setdefault(restored.step, []).append((job, restored))
-    for members in standing.values():
-        _train_together(task, members, should_stop, checkpoint_seconds, started)
+    for step, members in standing.items():
+        with ExitStack() as files:
+            logs = [files.enter_context(MetricsLog(job.folder, step)) for job, _ in members]
+            _train_together(task, members, logs, should_stop, checkpoint_seconds, started)
         started = time.monotonic()
 
 
@@ -219,9 +221,23 @@ def compiled(task: Task, configs: Sequence[TrialConfig], state: TrainState) -> P
     )
 
 
+def _restored(job: Job, start: TrainState) -> Restored:
+    """Return the state from which a trial goes on, and tell of what was damaged."""
+    where, halves = job.folder.checkpoints, job.folder.halves
+    restored = checkpoints.restore(where, start, halves=halves)
+    for fault in restored.faults:
+        job.on_fault(fault)
+    if reaches(job.folder, restored.step):
+        return restored
+    job.on_fault(f"metrics.jsonl lacks steps before the checkpoint of step {restored.step}: it began again")
+    checkpoints.forget(where, halves=halves)
+    return Restored(0, start, {}, ())
+
+
 def _train_together(
     task: Task,
     members: Sequence[tuple[Job, Restored]],
+    logs: Sequence[MetricsLog],
     should_stop: Callable[[], bool],
     checkpoint_seconds: float,
     started: float,
@@ -231,7 +247,6 @@ def _train_together(
     config, splits, n = jobs[0].config, task.splits, len(jobs)
     step, progress = members[0][1].step, members[0][1].progress
     state = _stacked([restored.state for _, restored in members])
-    logs = [MetricsLog(job.folder, step) for job in jobs]
     living = dict(enumerate(jobs))  # by their place in the stack
     start_seconds = time.monotonic() - started
 
@@ -262,7 +277,9 @@ def _train_together(
         so_far = {"step_seconds": step_seconds + unfinished, "train_seconds": train_seconds + now - clock}
         fetched = jax.device_get(state)
         for place, job in living.items():
-            checkpoints.save(job.folder.checkpoints, step, _of(place, fetched, n), so_far)
+            logs[place].sync()
+            where, halves = job.folder.checkpoints, job.folder.halves
+            checkpoints.save(where, step, _of(place, fetched, n), so_far, halves=halves)
 
     def save_if_due() -> None:
         nonlocal saved
@@ -373,7 +390,7 @@ def _finish(
             source=f"trained on {config.data.name}, seed {config.seed}{task.origin}",
             data=config.data.name,
         )
-        write_model(folder.model_file, trained)
+        write_model(folder.model_file, trained, halves=folder.halves)
     result = {
         **validation.named("val"),
         **tested,
@@ -391,7 +408,7 @@ def _finish(
         **seconds,
         "peak_memory_mb": peak_memory_mb(),
     }
-    write_json(folder.result_file, result)
+    write_json(folder.result_file, result, halves=folder.halves)
 
 
 def _stacked(trees: Sequence[Any]) -> Any:
@@ -424,6 +441,7 @@ def write_predictions(folder: TrialFolder, logits: np.ndarray, labels: np.ndarra
     write_whole(
         folder.predictions_file,
         lambda file: np.savez_compressed(file, test_logits=logits, test_labels=labels),
+        halves=folder.halves,
     )
 
 

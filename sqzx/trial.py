@@ -11,13 +11,14 @@
     log.txt           what the process printed
     pause.json        the epoch at which the trial is to pause, where its study says so
 
-Every file is written whole and renamed into place but `log.txt` and `metrics.jsonl`, which grow.
+Every file is written whole and renamed into place but `log.txt` and `metrics.jsonl`, which grow. Who may
+write is told by `.writer/` (`sqzx.claim_protocol`).
 """
 
 import dataclasses
 import datetime
+import hashlib
 import json
-import os
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +27,13 @@ from typing import Any, Literal
 from sqzx.config import TrialConfig, from_settings, read_settings
 from sqzx.errors import InputError
 from sqzx.files import read_json, write_json
+from sqzx.processes import process_start, this_place
 
 State = Literal["pending", "running", "done", "failed", "timed_out", "interrupted", "censored", "removed"]
 STATES: tuple[State, ...] = State.__args__  # type: ignore[attr-defined]
+
+FINAL_FILES = ("result.json", "predictions.npz", "model.safetensors", "compressed.sqz")
+"""What a finished trial leaves. Its status keeps their digests: what is lost or damaged is made again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +46,14 @@ class Status:
     host: str | None = None
     pid: int | None = None
     process_start: str | None = None  # tells a process from a later one with the same number
+    place: str | None = None  # what `pid` is a number of; see `sqzx.processes`
     started_time: str | None = None
     ended_time: str | None = None
     faults: tuple[str, ...] = ()  # what went wrong and was mended, such as a damaged checkpoint
     stack: int = 1  # how many trials its program trained at once
     epoch: int | None = None  # at which a censored trial paused
     init_from: str | None = None  # digest of the parameters that it began from, if they were not fresh
+    files: dict[str, str] = field(default_factory=dict)  # of a trial that is done: SHA-256 by name
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def but(self, **changes: Any) -> "Status":
@@ -56,9 +63,15 @@ class Status:
 
 @dataclass(frozen=True)
 class TrialFolder:
-    """The paths of one trial, and the reading and writing of its small files."""
+    """The paths of one trial, and the reading and writing of its small files.
+
+    `halves` is where its files are until they are renamed into place: None is beside them. Where the folder
+    is claimed it is the claim's own (`sqzx.claims`), and goes with it: a process that has lost its claim can
+    put nothing in place.
+    """
 
     path: Path
+    halves: Path | None = None
 
     @property
     def id(self) -> str:
@@ -116,13 +129,13 @@ class TrialFolder:
         return self.path / "pause.json"
 
     @property
-    def claim_file(self) -> Path:
-        """Locked by the one process that may write here."""
-        return self.path / ".claim"
+    def writer(self) -> Path:
+        """Who may write here; see `sqzx.claims`."""
+        return self.path / ".writer"
 
     def write_config(self, config: TrialConfig) -> None:
         """Write `config.json`."""
-        write_json(self.config_file, config.to_json())
+        write_json(self.config_file, config.to_json(), halves=self.halves)
 
     def read_config(self) -> TrialConfig:
         """Read `config.json`; a missing or foreign file is an `InputError`."""
@@ -130,12 +143,13 @@ class TrialFolder:
 
     def write_status(self, status: Status) -> None:
         """Write `status.json`."""
-        write_json(self.status_file, dataclasses.asdict(status))
+        write_json(self.status_file, dataclasses.asdict(status), halves=self.halves)
 
     def read_status(self) -> Status:
         """Read `status.json`. Without one a trial is pending; "running" of a dead process is interrupted.
 
-        A file that says nothing sensible is a failure of that trial alone, and the others go on.
+        So is one that was done and lacks a file now. A file that says nothing sensible is a failure of that
+        trial alone, and the others go on.
         """
         if not self.status_file.exists():
             return Status()
@@ -148,7 +162,24 @@ class TrialFolder:
             return Status(status="failed", reason=f"its status.json is not readable: {error}")
         if status.status == "running" and not _lives(status):
             return status.but(status="interrupted", reason="its process ended without a word")
+        if lost := [name for name in status.files if not (self.path / name).is_file()]:
+            return status.but(status="interrupted", reason=f"was done, but its {lost[0]} is missing")
         return status
+
+    def read_checked_status(self) -> Status:
+        """Read `status.json` and, of a trial that is done, all files, too: damaged, it is interrupted."""
+        status = self.read_status()
+        if status.status == "done":
+            found = self.digests()
+            for name, digest in status.files.items():
+                if found.get(name) != digest:
+                    return status.but(status="interrupted", reason=f"was done, but its {name} has changed")
+        return status
+
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each of `FINAL_FILES` that is there."""
+        files = (self.path / name for name in FINAL_FILES)
+        return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()}
 
     def read_result(self) -> dict[str, Any] | None:
         """Read `result.json`, or return None where the trial has none; damage is an `InputError`."""
@@ -194,29 +225,9 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def process_start(pid: int) -> str | None:
-    """Return when a local process started, in the kernel's ticks, or None if there is no such process.
-
-    Where there is no /proc (macOS) a living process is "alive": its number alone tells it.
-    """
-    try:
-        # Field 22, counted after the command's name, which may hold spaces and parentheses.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] == "Z" else fields[19]
-    except OSError:
-        if Path("/proc/self/stat").exists():
-            return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return "alive"
-
-
 def _lives(status: Status) -> bool:
     """Whether the process of a running trial is there. Another host's cannot be seen from here: it counts."""
-    if status.host != socket.gethostname() or status.pid is None:
+    here = status.host == socket.gethostname() and status.place in (None, this_place())
+    if not here or status.pid is None:
         return True
     return process_start(status.pid) == status.process_start

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqzx.attempt import ClaimedElsewhere, claim
+from sqzx.claims import ClaimedElsewhere, claim
 from sqzx.errors import printable
 from sqzx.trial import Status, TrialFolder, now
 from sweeps.plan import PlannedTrial
@@ -55,8 +55,10 @@ class Ending:
         deadline = time.monotonic() + (PATIENCE_SECONDS if self.lost else 0)
         while True:
             try:
-                with claim(folder):
-                    return self._settled(folder, folders)
+                with claim(folder) as held:
+                    return self._settled(held.folder, folders)
+            except OSError:  # a disk too full for a claim: the run goes on, and the next one says so, too
+                return folder.read_status().but(**self._verdict(folders))
             except ClaimedElsewhere:
                 if time.monotonic() > deadline:
                     return None

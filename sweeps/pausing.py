@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from sqzx.attempt import ClaimedElsewhere, claim
+from sqzx.claims import ClaimedElsewhere, claim
 from sqzx.trial import Status
 from sweeps.halving import Halving, Rung, Standing, decide, pause_of, standing
 from sweeps.plan import Plan, PlannedTrial, trial_folder
@@ -66,9 +66,9 @@ class Pauses:
             if status.status != "censored" or (reason := self._reason(trial, status)) == status.reason:
                 continue
             folder = trial_folder(self._out, trial.id)
-            with suppress(ClaimedElsewhere, OSError), claim(folder):
+            with suppress(ClaimedElsewhere, OSError), claim(folder) as held:
                 if (now := folder.read_status()) == status:  # else another runner has taken it up again
-                    folder.write_status(now.but(reason=reason))
+                    held.folder.write_status(now.but(reason=reason))
                     statuses[trial.id] = now.but(reason=reason)
 
     def _reason(self, trial: PlannedTrial, status: Status) -> str | None:

@@ -19,7 +19,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqzx.attempt import ClaimedElsewhere, claim
+from sqzx.claims import Claim, ClaimedElsewhere, claim
 from sqzx.errors import InputError
 from sqzx.files import write_text
 from sqzx.provenance import command_text
@@ -61,6 +61,7 @@ class Task:
     losses: Counter[str]
     notes: list[str]
     _claims: ExitStack = field(default_factory=ExitStack)
+    _held: list[Claim] = field(default_factory=list)
     _pid: int | None = None
     _host: str = ""
     _began: float | None = None
@@ -132,8 +133,10 @@ class Task:
                 self._claim()
         if told.get("files") and not self._foreign:
             try:
-                unpack(told["files"], self.folders[0].path.parent)
+                unpack(told["files"], self.folders[0].path.parent, self._halves())
             except OSError as error:  # a full disk is these trials' failure
+                if not all(held.is_held() for held in self._held):
+                    self._foreign = True
                 self.kill(Status(status="failed", reason=f"its files could not be kept: {error.strerror}"))
         if "code" in told:
             self._end(code=CLAIMED if self._foreign else told["code"])
@@ -142,12 +145,16 @@ class Task:
         """Claim the folders here for a process that has none in reach; another runner's go first."""
         try:
             for folder, before in zip(self.folders, self._before, strict=True):
-                self._claims.enter_context(claim(folder))
+                self._held.append(self._claims.enter_context(claim(folder)))
                 if folder.read_status() != before:
                     raise ClaimedElsewhere(f"{folder.path}: another process was at work there")
         except ClaimedElsewhere:
             self._foreign = True
             self.order("kill")
+
+    def _halves(self) -> dict[str, Path]:
+        """Return the folder of each claim, by the trial's id: what is put in place comes from there."""
+        return {held.folder.id: held.folder.halves for held in self._held if held.folder.halves is not None}
 
     def _end(self, *, code: int | None, lost: Status | None = None) -> None:
         self._claims.close()

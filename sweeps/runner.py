@@ -16,10 +16,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from sqzx.attempt import ClaimedElsewhere, claim, is_claimed
+from sqzx.claims import ClaimedElsewhere, Watch, claim, look, new_watch, set_free
 from sqzx.data.splits import load_splits_of
 from sqzx.errors import InputError
-from sqzx.files import holds_files, write_text
+from sqzx.files import holds_files, sweep_halves, write_text
 from sqzx.trial import Status, TrialFolder
 from sweeps.dense import is_ready, take_lost, take_ready
 from sweeps.devices import has_accelerator
@@ -96,8 +96,8 @@ def retry(out: Path, options: RunOptions, view: View) -> Outcome:
     for trial in plan_folder(out).trials:
         if trial.status.status in FAILED:
             folder = trial_folder(out, trial.id)
-            with suppress(ClaimedElsewhere), claim(folder):  # another retry may have begun already
-                folder.write_status(folder.read_status().but(status="pending", reason=None))
+            with suppress(ClaimedElsewhere), claim(folder) as held:  # another retry may have begun already
+                held.folder.write_status(folder.read_status().but(status="pending", reason=None))
     return _run_batches(read_study(study_file(out)), out, options, view)
 
 
@@ -124,17 +124,19 @@ def freeze(plan: Plan, out: Path) -> None:
             raise InputError(f"{out}: holds the study {other!r}, not {study.name!r}; choose another --out")
     for data in {trial.config.data for trial in plan.trials}:
         load_splits_of(data)
+    sweep_halves(out)
     write_text(out / "study.toml", study.text)
 
 
 def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
+    plan = replace(plan, trials=tuple(_checked(trial, out) for trial in plan.trials))
     statuses = {trial.id: trial.status for trial in plan.trials}
     pauses = Pauses(plan, out, None if options.finish else plan.study.halving)
     on_accelerator = has_accelerator(os.environ) and options.gpus_per_worker != 0
     cut = partial(stacks, plan.trials, size=options.stack, on_accelerator=on_accelerator)
     waiting = {trial.id for trial in plan.trials if trial.status.status in RUNNABLE}
     queue = deque(cut(waiting | pauses.lifted(statuses, but=())))
-    elsewhere = deque(t for t in plan.trials if t.status.status == "running")
+    elsewhere = deque((t, new_watch()) for t in plan.trials if t.status.status == "running")
     running: dict[Handle, Pulse] = {}
     failing = stopping = announced = looked = False
     checked = time.monotonic()
@@ -152,7 +154,7 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 interrupted = []
                 for trial, status in handle.outcomes():
                     if status is None:
-                        elsewhere.append(trial)
+                        elsewhere.append((trial, new_watch()))
                         continue
                     statuses[trial.id] = status
                     failing |= status.status in FAILED
@@ -166,7 +168,11 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 elsewhere.clear()
                 _stop(running, at_once=requests() > 1)
             elif ended or looked:  # what has paused and may go on by now comes first
-                busy = (*chain(*queue), *chain(*(handle.trials for handle in running)), *elsewhere)
+                busy = (
+                    *chain(*queue),
+                    *chain(*(handle.trials for handle in running)),
+                    *(trial for trial, _ in elsewhere),
+                )
                 if lifted := pauses.lifted(statuses, but={t.id for t in busy}):
                     queue.extendleft(reversed(cut(lifted)))
             looked = False
@@ -229,10 +235,17 @@ class Pulse:
         return [file.stat().st_size if file.exists() else 0 for file in self._files]
 
 
+def _checked(trial: PlannedTrial, out: Path) -> PlannedTrial:
+    """Return a trial that is done with the status that its files deserve."""
+    if trial.status.status != "done":
+        return trial
+    return replace(trial, status=trial_folder(out, trial.id).read_checked_status())
+
+
 def _still_runnable(stack: Stack, statuses: dict[str, Status], out: Path, pauses: Pauses) -> Stack:
     """Return what of a stack is still to run, by the folders of this moment."""
     for trial in stack:
-        statuses[trial.id] = trial_folder(out, trial.id).read_status()
+        statuses[trial.id] = trial_folder(out, trial.id).read_checked_status()
     return tuple(
         trial
         for trial in stack
@@ -243,28 +256,36 @@ def _still_runnable(stack: Stack, statuses: dict[str, Status], out: Path, pauses
 def _failed(trial: PlannedTrial, reason: str, out: Path) -> Status:
     """Say in a trial's folder that it failed before it began, unless another runner is at work there."""
     folder = trial_folder(out, trial.id)
-    with suppress(ClaimedElsewhere, OSError), claim(folder):
-        folder.write_config(trial.config)
-        folder.write_status(folder.read_status().but(status="failed", reason=reason))
+    with suppress(ClaimedElsewhere, OSError), claim(folder) as held:
+        held.folder.write_config(trial.config)
+        held.folder.write_status(folder.read_status().but(status="failed", reason=reason))
     return folder.read_status()
 
 
 def _look_elsewhere(
-    elsewhere: deque[PlannedTrial], queue: deque[Stack], statuses: dict[str, Status], out: Path
+    elsewhere: deque[tuple[PlannedTrial, Watch]],
+    queue: deque[Stack],
+    statuses: dict[str, Status],
+    out: Path,
 ) -> None:
     """See what became of the trials of other runners; those that they left unfinished are ours.
 
-    The claim decides: a trial that says "running" under another host's name, while nobody holds its
-    claim, was left behind, as by a container that was killed.
+    The claim decides, whatever the status says: a trial that says "running" while its claim is free was left
+    behind, as by a container that was killed.
     """
     for _ in range(len(elsewhere)):
-        trial = elsewhere.popleft()
+        trial, watch = elsewhere.popleft()
         folder = trial_folder(out, trial.id)
+        standing = look(watch, folder)  # before the status: a claim that is free has its last one
         status = statuses[trial.id] = folder.read_status()
-        if status.status in RUNNABLE or (status.status == "running" and not is_claimed(folder)):
+        if status.status not in (*RUNNABLE, "running"):
+            continue
+        if standing == "abandoned":
+            set_free(watch, folder)
+        if standing in ("free", "abandoned"):
             queue.append((trial,))
-        elif status.status == "running":
-            elsewhere.append(trial)
+        else:
+            elsewhere.append((trial, watch))
 
 
 def _stop(running: Iterable[Handle], *, at_once: bool) -> None:

@@ -6,13 +6,12 @@ manifest after its arrays, the result after the predictions, the status after al
 
 import io
 import os
-import shutil
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from sqzx.errors import SqzxError
-from sqzx.files import write_whole
+from sqzx.files import remove_whole, write_whole
 
 LAST = ("MANIFEST.json", "result.json", "status.json")
 LISTING = ".listing"
@@ -48,10 +47,10 @@ def pack(root: Path, trials: Sequence[str], known: Stamps) -> tuple[bytes, Stamp
     return buffer.getvalue(), {name: stamp for name, (stamp, _) in kept.items()}
 
 
-def unpack(packed: bytes, root: Path) -> None:
+def unpack(packed: bytes, root: Path, halves: Mapping[str, Path] | None = None) -> None:
     """Write packed files below `root`, each whole; remove checkpoints that are gone where they come from.
 
-    Raises `SqzxError` where a name leads out of `root`.
+    `halves` is for each trial whose folder is claimed the claim's own folder (`files.write_whole`). Raises `SqzxError` where a name leads out of `root`.
     """
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
         members = tar.getmembers()
@@ -63,12 +62,13 @@ def unpack(packed: bytes, root: Path) -> None:
             if name.is_absolute() or ".." in name.parts or file is None:
                 raise SqzxError(f"{member.name}: is no name of a file in a trial's folder")
             data = file.read()
-            write_whole(root / name, lambda out, data=data: out.write(data))
+            own = (halves or {}).get(name.parts[0])
+            write_whole(root / name, lambda out, data=data: out.write(data), halves=own)
     for trial in {PurePosixPath(name).parts[0] for name in listed if name}:
-        for checkpoint in (root / trial / "checkpoint").glob("*"):
+        for checkpoint in (root / trial / "checkpoint").glob("[!.]*"):
             inside = f"{trial}/checkpoint/{checkpoint.name}/"
             if not any(name.startswith(inside) for name in listed):
-                shutil.rmtree(checkpoint, ignore_errors=True)
+                remove_whole(checkpoint, halves=(halves or {}).get(trial))
 
 
 def _files(root: Path, trials: Sequence[str]) -> Iterator[Path]:

@@ -22,9 +22,10 @@ def compress_trial(config: TrialConfig, folder: TrialFolder, dense: Model, liste
     """
     assert config.compress is not None
     out, work = folder.compressed_file, folder.path / "work"
-    made = recipes.compress(dense, config.dense(), config.compress, out, work, listener)
+    halves = folder.halves
+    made = recipes.compress(dense, config.dense(), config.compress, out, work, listener, halves=halves)
     write_predictions(folder, made.test_logits, made.splits.test.labels)
-    write_json(folder.result_file, _result(config, made))
+    write_json(folder.result_file, _result(config, made), halves=halves)
 
 
 def _result(config: TrialConfig, made: Made) -> dict[str, object]:

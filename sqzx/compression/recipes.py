@@ -7,7 +7,6 @@ steps. No stage sees the test images; they are scored once, at the end, by what 
 file.
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from sqzx.counting import count
 from sqzx.data.splits import Split, Splits, load_splits_of
 from sqzx.errors import InputError
 from sqzx.evaluation import Scores, score
-from sqzx.files import read_json, write_json
+from sqzx.files import read_json, remove_whole, write_json
 from sqzx.model import Model, check_fits, model_digest
 from sqzx.prediction import model_logits
 from sqzx.trial import TrialFolder
@@ -79,15 +78,18 @@ def compress(
     out: Path,
     work: Path,
     listener: Listener,
+    *,
+    halves: Path | None = None,
 ) -> Made:
     """Compress a network by a recipe into the file `out`; `trial` says how it was trained.
 
     What is found in the folder `work` is gone on with, and the folder is removed at the end. `InputError`
     where it holds another compression, where the network has layers that are two, and where its images or
-    classes are not those of the data; `Interrupted` where the listener asks to stop.
+    classes are not those of the data; `Interrupted` where the listener asks to stop. `halves` is where files
+    are until they are whole, as in `files.write_whole`.
     """
     check_fits(dense, trial.model, trial.data.image_shape)
-    _begin(work, dense, trial, config)
+    _begin(work, dense, trial, config, halves)
     splits = load_splits_of(trial.data)
     setting = Setting(dense=dense, trial=trial, config=config, listener=listener)
     before = _scores(dense, splits.validation)
@@ -95,20 +97,20 @@ def compress(
     compressed = Compressed(model=dense)
     measured: list[Measured] = []
     for number, (name, stage) in enumerate(stages.of(config, trial.train.epochs), 1):
-        file, folder = work / f"{number}-{name}.sqz", TrialFolder(work / f"{number}-{name}")
+        file, folder = work / f"{number}-{name}.sqz", TrialFolder(work / f"{number}-{name}", halves)
         found = _found(file, listener)
         if found is None:
             done = stage(setting, compressed, folder)
             scores = _scores(done.compressed.model, splits.validation)
             told = {"stage": name, **done.facts, "val_top1": scores.top1}
             found = replace(done.compressed, history=(*compressed.history, told))
-            write_sqz(file, found, coder=config.coder)
+            write_sqz(file, found, coder=config.coder, halves=halves)
         else:
             scores = _scores(found.model, splits.validation)
         compressed = found
         measured.append(Measured(compressed.history[-1], file.stat().st_size, scores))
         listener.say(f"{stage_text(measured[-1].stage)}: {_told(scores, measured[-1].bytes)}")
-    size = write_sqz(out, compressed, coder=config.coder)
+    size = write_sqz(out, compressed, coder=config.coder, halves=halves)
     read_back = read_sqz(out)
     test_logits = model_logits(read_back.model, splits.test.images)
     trainings = [result for path in sorted(work.iterdir()) if (result := TrialFolder(path).read_result())]
@@ -130,16 +132,16 @@ def compress(
         epochs=sum(result["epochs"] for result in trainings),
         steps=sum(result["steps"] for result in trainings),
     )
-    shutil.rmtree(work)
+    remove_whole(work, halves=halves)
     return made
 
 
-def _begin(work: Path, dense: Model, trial: TrialConfig, config: CompressConfig) -> None:
+def _begin(work: Path, dense: Model, trial: TrialConfig, config: CompressConfig, halves: Path | None) -> None:
     """Say in the work folder what it is for, or refuse one that is for something else."""
     told = {"model": model_digest(dense), **replace(trial, compress=config).to_json()}
     file = work / "recipe.json"
     if not file.exists():
-        write_json(file, told)
+        write_json(file, told, halves=halves)
     elif read_json(file) != told:
         raise InputError(
             f"{work}: holds the work of another compression (another model or other settings); "

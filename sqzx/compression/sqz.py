@@ -128,7 +128,9 @@ def open_sqz(data: bytes, where: str) -> Opened:
         raise type(error)(f"{where}: {error}") from None
 
 
-def write_sqz(path: Path, compressed: Compressed, *, coder: Coder = "huffman") -> int:
+def write_sqz(
+    path: Path, compressed: Compressed, *, coder: Coder = "huffman", halves: Path | None = None
+) -> int:
     """Write a network as a file, whole or not at all, read it back, and return its size in bytes.
 
     The file is decoded and compared with the network before it takes its name.
@@ -136,7 +138,7 @@ def write_sqz(path: Path, compressed: Compressed, *, coder: Coder = "huffman") -
     data = encode(compressed, coder=coder)
     if not _same(decode(data, str(path)), compressed):
         raise RuntimeError(f"{path}: what is read back is not what was written; nothing is kept")
-    write_whole(path, lambda file: file.write(data))
+    write_whole(path, lambda file: file.write(data), halves=halves)
     if path.read_bytes() != data:
         raise OSError(f"{path}: the disk does not give back what was written")
     return len(data)

@@ -9,14 +9,15 @@ import time
 
 import pytest
 
-from sqzx.attempt import ClaimedElsewhere, attempt, claim, is_claimed
+from sqzx.attempt import attempt
+from sqzx.claims import ClaimedElsewhere, claim, is_claimed
 from sqzx.errors import InputError, Interrupted, NonFiniteError
 from sqzx.trial import TrialFolder
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from sqzx.attempt import claim
+from sqzx.claims import claim
 from sqzx.trial import TrialFolder
 with claim(TrialFolder(Path(sys.argv[1]))):
     print("held", flush=True)
@@ -103,7 +104,7 @@ class TestClaim:
         ending(lambda *_, **__: pytest.fail("trained in a claimed folder"))
         with claim(folder), pytest.raises(ClaimedElsewhere):
             run(tiny(), folder)
-        assert os.listdir(folder.path) == [".claim"]
+        assert os.listdir(folder.path) == [".writer"]
 
 
 class TestEndings:
@@ -209,9 +210,10 @@ class TestAttempts:
     def test_another_configuration_is_refused_by_its_key(self, folder, tiny, ending, end, changes, message):
         ending(end)
         run(tiny(), folder)
-        before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+        before = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
         with pytest.raises(InputError) as error:
             run(tiny(**changes), folder)
         assert str(error.value) == f"{folder.path}: holds another trial ({message}); choose another folder"
-        assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+        after = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+        assert after == before
         assert not is_claimed(folder)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from sqzx import checkpoints
+from sqzx.processes import this_place
 from sqzx.programs import TrainState
 
 
@@ -118,8 +119,9 @@ def test_a_damaged_one_does_not_take_the_place_of_a_whole_one(folder):
 
 
 def test_two_are_kept_and_leftovers_removed(folder):
-    (folder / ".7.half" / "state").mkdir(parents=True)
-    (folder / ".7.half" / "state" / "a").write_bytes(b"half")
+    half = folder / f".7.01234567.{this_place()}.{2**22 + 1}.1.half"
+    (half / "state").mkdir(parents=True)
+    (half / "state" / "a").write_bytes(b"half")
     checkpoints.save(folder, 15, state_of(15), {})
     assert sorted(os.listdir(folder)) == ["10", "15"]
 

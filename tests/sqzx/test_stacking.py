@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sqzx import checkpoints
-from sqzx.attempt import attempt_stack, claim
+from sqzx.attempt import attempt_stack
+from sqzx.claims import claim
 from sqzx.counting import count
 from sqzx.model import read_model
 from sqzx.stacking import ON_ACCELERATOR, automatic_stack, program_key

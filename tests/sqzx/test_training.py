@@ -90,7 +90,7 @@ class TestAFinishedTrial:
     def test_every_file_of_the_folder_is_there_and_nothing_half(self, done):
         names = {path.name for path in done.path.iterdir()}
         assert names == {
-            ".claim",
+            ".writer",
             "config.json",
             "status.json",
             "metrics.jsonl",

@@ -8,7 +8,8 @@ import pytest
 
 from sqzx.errors import InputError
 from sqzx.files import write_text
-from sqzx.trial import STATES, Status, TrialFolder, now, process_start
+from sqzx.processes import process_start
+from sqzx.trial import STATES, Status, TrialFolder, now
 
 
 @pytest.fixture

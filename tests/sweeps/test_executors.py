@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sqzx.attempt import ClaimedElsewhere, claim
+from sqzx.claims import ClaimedElsewhere, claim
 from sqzx.trial import Status, process_start
 from sweeps.executors import Resources, open_executor
 from sweeps.plan import plan_study
