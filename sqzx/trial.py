@@ -162,7 +162,8 @@ class TrialFolder:
             return Status(status="failed", reason=f"its status.json is not readable: {error}")
         if status.status == "running" and not _lives(status):
             return status.but(status="interrupted", reason="its process ended without a word")
-        if lost := [name for name in status.files if not (self.path / name).is_file()]:
+        lost = [name for name in status.files if not (self.path / name).is_file()]
+        if status.status == "done" and lost:
             return status.but(status="interrupted", reason=f"was done, but its {lost[0]} is missing")
         return status
 
