@@ -161,6 +161,11 @@ def is_claimed(folder: TrialFolder) -> bool:
     return new_watch().look(WriterFolder(folder.writer), 0.0) != "free"
 
 
+def holder_name(folder: TrialFolder) -> str | None:
+    """Return the name of the process that holds the claim on a trial's folder, or None; writes nothing."""
+    return next((name for name in WriterFolder(folder.writer).names() if name != FREE), None)
+
+
 def look(watch: Watch, folder: TrialFolder) -> Standing:
     """Look at the claim on a trial's folder now; writes nothing."""
     return watch.look(WriterFolder(folder.writer), time.monotonic())

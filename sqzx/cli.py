@@ -595,10 +595,11 @@ def status(
     json_: AsJson = False,
 ) -> None:
     """Print what has become of a study's trials. Reads only, and may be asked while it runs."""
+    from sweeps.elsewhere import as_seen
     from sweeps.listing import log_json, print_log, print_status, status_json
     from sweeps.plan import plan_folder
 
-    found = plan_folder(folder)
+    found = as_seen(plan_folder(folder), folder)
     if log is not None:
         told = log_json(found, folder, log)
         _print_json(told) if json_ else print_log(told)

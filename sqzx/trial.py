@@ -29,8 +29,11 @@ from sqzx.errors import InputError
 from sqzx.files import read_json, write_json
 from sqzx.processes import process_start, this_place
 
-State = Literal["pending", "running", "done", "failed", "timed_out", "interrupted", "censored", "removed"]
-STATES: tuple[State, ...] = State.__args__  # type: ignore[attr-defined]
+State = Literal[
+    "pending", "running", "done", "failed", "timed_out", "interrupted", "censored", "removed", "unknown"
+]
+STATES: tuple[State, ...] = State.__args__[:-1]  # type: ignore[attr-defined]
+"""What may be. "unknown" is no state of a trial, but what a view says that cannot see it."""
 
 FINAL_FILES = ("result.json", "predictions.npz", "model.safetensors", "compressed.sqz")
 """What a finished trial leaves. Its status keeps their digests: what is lost or damaged is made again."""
@@ -160,7 +163,7 @@ class TrialFolder:
                 raise InputError(f"{self.status_file}: status: {status.status!r} is none")
         except (InputError, KeyError, TypeError) as error:
             return Status(status="failed", reason=f"its status.json is not readable: {error}")
-        if status.status == "running" and not _lives(status):
+        if status.status == "running" and lives(status) is False:
             return status.but(status="interrupted", reason="its process ended without a word")
         lost = [name for name in status.files if not (self.path / name).is_file()]
         if status.status == "done" and lost:
@@ -226,9 +229,9 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _lives(status: Status) -> bool:
-    """Whether the process of a running trial is there. Another host's cannot be seen from here: it counts."""
+def lives(status: Status) -> bool | None:
+    """Whether the process of a running trial is there; None where it cannot be seen from here."""
     here = status.host == socket.gethostname() and status.place in (None, this_place())
     if not here or status.pid is None:
-        return True
+        return None
     return process_start(status.pid) == status.process_start

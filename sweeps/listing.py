@@ -220,8 +220,8 @@ def print_status(plan: Plan, out: Path) -> None:
     for trial in plan.trials:
         if trial.status.status == "running":
             print(f"running      {_label(trial)}  since {trial.status.started_time} on {trial.status.host}")
-        if trial.status.status == "censored":
-            print(f"censored     {_label(trial)}  {trial.status.reason}")
+        if trial.status.status in ("censored", "unknown"):
+            print(f"{trial.status.status:<12} {_label(trial)}  {trial.status.reason}")
         if trial.status.status in UNWELL:
             print(f"{trial.status.status:<12} {_label(trial)}  {trial.status.reason}")
             if trial.status.status != "interrupted":

@@ -84,9 +84,9 @@ class Plan:
     skipped: tuple[Skipped, ...]
 
     def counts(self) -> dict[str, int]:
-        """Return the number of trials of each status, every status named."""
+        """Return the number of trials of each status, every status named, and of unknown ones if any are."""
         found = Counter(trial.status.status for trial in self.trials)
-        return {state: found[state] for state in STATES}
+        return {state: found[state] for state in STATES} | {s: n for s, n in found.items() if s not in STATES}
 
     def skipped_by_rule(self) -> dict[str, list[Skipped]]:
         """Return the points left out by what they break, in the order of their first."""

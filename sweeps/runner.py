@@ -16,13 +16,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from sqzx.claims import ClaimedElsewhere, Watch, claim, look, new_watch, set_free
+from sqzx.claims import ClaimedElsewhere, claim, new_watch
 from sqzx.data.splits import load_splits_of
 from sqzx.errors import InputError
 from sqzx.files import holds_files, sweep_halves, write_text
 from sqzx.trial import Status, TrialFolder
 from sweeps.dense import is_ready, take_lost, take_ready
 from sweeps.devices import has_accelerator
+from sweeps.elsewhere import OVERTAKEN, Overtaking, look_elsewhere
 from sweeps.executors import ExecutorName, Handle, Resources, open_executor
 from sweeps.pausing import Pauses
 from sweeps.plan import Plan, PlannedTrial, plan_folder, plan_study, study_file, trial_folder
@@ -203,7 +204,7 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 queue.clear()  # the dense trials that these wait for were stopped from outside
             if elsewhere and time.monotonic() - checked > RECHECK_SECONDS:
                 checked = time.monotonic()
-                _look_elsewhere(elsewhere, queue, statuses, out)
+                queue.extend(look_elsewhere(elsewhere, statuses, out))
                 looked = True
                 if elsewhere and not (running or queue or announced):
                     view.note(f"waiting for {len(elsewhere)} trials of other runners")
@@ -219,9 +220,10 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
 
 
 class Pulse:
-    """When the metrics of trials that train as one last grew."""
+    """When the metrics of trials that train as one last grew, and whether others have `overtaken` them."""
 
     def __init__(self, folders: Sequence[TrialFolder]):
+        self.overtaken = Overtaking(folders)
         self._files = [folder.metrics_file for folder in folders]
         self._sizes, self._changed = self._seen(), time.monotonic()
 
@@ -262,32 +264,6 @@ def _failed(trial: PlannedTrial, reason: str, out: Path) -> Status:
     return folder.read_status()
 
 
-def _look_elsewhere(
-    elsewhere: deque[tuple[PlannedTrial, Watch]],
-    queue: deque[Stack],
-    statuses: dict[str, Status],
-    out: Path,
-) -> None:
-    """See what became of the trials of other runners; those that they left unfinished are ours.
-
-    The claim decides, whatever the status says: a trial that says "running" while its claim is free was left
-    behind, as by a container that was killed.
-    """
-    for _ in range(len(elsewhere)):
-        trial, watch = elsewhere.popleft()
-        folder = trial_folder(out, trial.id)
-        standing = look(watch, folder)  # before the status: a claim that is free has its last one
-        status = statuses[trial.id] = folder.read_status()
-        if status.status not in (*RUNNABLE, "running"):
-            continue
-        if standing == "abandoned":
-            set_free(watch, folder)
-        if standing in ("free", "abandoned"):
-            queue.append((trial,))
-        else:
-            elsewhere.append((trial, watch))
-
-
 def _stop(running: Iterable[Handle], *, at_once: bool) -> None:
     """Ask the workers to save and end; kill those that were asked long ago, or all of them `at_once`."""
     for handle in running:
@@ -311,6 +287,8 @@ def _enforce(options: RunOptions, running: Mapping[Handle, Pulse]) -> None:
         elif stall is not None and min(pulse.silent_seconds(), handle.seconds) > stall:
             reason = f"stalled: no new line of metrics for {stall:g} s"
             handle.kill(Status(status="timed_out", reason=reason))
+        elif pulse.overtaken.is_over():
+            handle.kill(OVERTAKEN)
 
 
 @contextmanager

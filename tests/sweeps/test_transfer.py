@@ -65,7 +65,8 @@ def test_a_manifest_comes_after_its_files_and_the_status_last(there):
 
 
 def test_halves_and_claims_stay(there):
-    (there / "t1" / ".claim").touch()
+    (there / "t1" / ".writer" / "free").mkdir(parents=True)
+    (there / "t1" / ".writer" / "free" / "beat").touch()
     (there / "t1" / ".status.json.1.half").touch()
     (there / "t1" / "checkpoint" / ".20.half").mkdir()
     (there / "t1" / "checkpoint" / ".20.half" / "a").touch()
