@@ -1,4 +1,4 @@
-"""What other processes do with a study's trials, as their claims tell: they finish, leave behind, take over."""
+"""What other processes do with a study's trials, as claims tell: they finish, leave behind, take over."""
 
 import dataclasses
 import time

@@ -88,8 +88,10 @@ class TinyStudy:
             name: json.loads((p / "status.json").read_text())["attempts"] for name, p in self.trials().items()
         }
 
-    def wait_for_training(self, process: subprocess.Popen[str], trials: int = 1) -> list[int]:
-        """Wait until so many trials train, and return the numbers of their processes."""
+    def wait_for_training(
+        self, process: subprocess.Popen[str], trials: int = 1, *, but: int | None = None
+    ) -> list[int]:
+        """Wait until so many trials train, and return the numbers of their processes, another than `but`."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             assert process.poll() is None, process.communicate()[0]
@@ -97,7 +99,7 @@ class TinyStudy:
             for path in self.out.glob("trials/*/metrics.jsonl"):
                 if path.stat().st_size:
                     status = json.loads((path.parent / "status.json").read_text())
-                    if status["status"] == "running":
+                    if status["status"] == "running" and status["pid"] != but:
                         found.append(status["pid"])
             if len(found) >= trials:
                 return found

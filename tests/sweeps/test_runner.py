@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 
 import pytest
 
@@ -183,10 +185,84 @@ def test_a_trial_left_running_under_another_host_s_name_is_taken_over(tiny):
     }
     (folder / "status.json").write_text(json.dumps(status))
     (folder / "result.json").unlink()
-    assert counts(tiny) == {"running": 1}  # nobody can say from here
+    assert counts(tiny) == {"unknown": 1}  # nobody can say from here
     code, text = tiny.run()
     assert code == 0, text
     assert counts(tiny) == {"done": 1}
+
+
+def test_a_stopped_worker_loses_its_trial_and_writes_nothing_when_it_wakes_up(
+    tiny, tmp_path, compiled, monkeypatch
+):
+    monkeypatch.setenv("SQZX_PATIENCE", "1")
+    whole = type(tiny)(tmp_path / "whole", compiled)
+    for study in (tiny, whole):
+        study.write(ratios=(0.25,), epochs=150)
+    assert whole.run()[0] == 0
+    first = tiny.start_run()
+    (stopped,) = tiny.wait_for_training(first)
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        second = tiny.start_run()
+        tiny.wait_for_training(second, but=stopped)
+        (folder,) = tiny.trials().values()
+        assert json.loads((folder / "status.json").read_text())["attempts"] == 2
+        os.kill(stopped, signal.SIGCONT)
+        for runner in (first, second):
+            code, text = tiny.finished(runner)
+            assert code == 0, text
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(stopped, signal.SIGKILL)
+    status = json.loads((folder / "status.json").read_text())
+    assert (status["status"], status["attempts"], status["faults"]) == ("done", 2, [])
+    assert status["pid"] != stopped
+    assert tiny.stable(folder) == tiny.stable(whole.trials()[folder.name])
+
+
+def test_a_runner_whose_worker_never_wakes_up_ends_with_the_one_that_took_over(tiny, monkeypatch):
+    monkeypatch.setenv("SQZX_PATIENCE", "1")
+    tiny.write(ratios=(0.25,), epochs=150)
+    first = tiny.start_run()
+    (stopped,) = tiny.wait_for_training(first)
+    os.kill(stopped, signal.SIGSTOP)
+    for runner in (tiny.start_run(), first):
+        code, text = tiny.finished(runner)
+        assert code == 0, text
+    tiny.wait_for_no_process()
+    assert counts(tiny) == {"done": 1}
+
+
+def test_status_tells_another_hosts_running_trial_by_its_beat_and_writes_nothing(tiny):
+    tiny.write(ratios=(0.25,))
+    tiny.run()
+    (folder,) = tiny.trials().values()
+    status = json.loads((folder / "status.json").read_text())
+    there = status | {"status": "running", "host": "elsewhere", "pid": 1, "ended_time": None}
+    (folder / "status.json").write_text(json.dumps(there))
+    holder = folder / ".writer" / "0123456789abcdef.aaaaaaaaaaaa.1.1"
+    (folder / ".writer" / "free").rename(holder)
+    before = {path: path.stat().st_mtime_ns for path in tiny.out.rglob("*")}
+    (trial,) = tiny.status()["trials"]
+    assert trial["status"] == "unknown"
+    assert "elsewhere" in trial["reason"]
+    assert {path: path.stat().st_mtime_ns for path in tiny.out.rglob("*")} == before
+
+    beating = threading.Event()
+
+    def beat():
+        count = 100
+        while not beating.wait(0.2):
+            count += 1
+            (holder / "beat").write_text(f"{count}")
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        assert counts(tiny) == {"running": 1}
+    finally:
+        beating.set()
+        thread.join()
 
 
 def test_a_worker_stopped_from_outside_leaves_the_run_unfinished(tiny):

@@ -1,7 +1,6 @@
 """Recipes end to end on a tiny network, cut and uncut, and what each key of them changes."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -160,7 +159,7 @@ def test_no_stage_looks_at_the_test_images(dense, trial, tmp_path, monkeypatch):
         return model_logits(model, images)
 
     monkeypatch.setattr(recipes, "model_logits", watched)
-    monkeypatch.setattr(recipes, "shutil", SimpleNamespace(rmtree=lambda path: None))
+    monkeypatch.setattr(recipes, "remove_whole", lambda path, halves: None)
     made = recipes.compress(
         dense,
         trial,
