@@ -5,8 +5,8 @@
 A small study of digits runs once undisturbed. Then several runners share a folder, and until so many SIGKILLs
 have been sent, random processes are killed: a worker, a runner (its workers die with it), or all at once. Now
 and then a runner is asked to stop (SIGTERM), or a process is stopped (SIGSTOP) for longer than others are
-patient and woken up again (SIGCONT). Runners that end are started anew. When all is done, the next round begins
-in an empty folder.
+patient and woken up again (SIGCONT). Runners that end are started anew. When all is done, the next round
+begins in an empty folder.
 
 lost: trials that are not done after all. repeated: steps that `metrics.jsonl` has twice or out of order, and
 trials that were trained again after they were done. differing: trials whose parameters, metrics, predictions

@@ -190,9 +190,7 @@ def wait_for(folder: TrialFolder, say: Callable[[str], None]) -> bool:
                 set_free(watch, folder)
             case "held":
                 if watch.still > 2 * watch.period and not told:
-                    say(
-                        f"{folder.path}: waiting {watch.patience:g} s for a sign of the process at work there"
-                    )
+                    say(f"{folder.path}: claimed; waiting {watch.patience:g} s for a sign of life")
                     told = True
         time.sleep(watch.period / 4)
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from sqzx.attempt import attempt
-from sqzx.claims import ClaimedElsewhere, claim, is_claimed
+from sqzx.attempt import attempt, attempt_stack
+from sqzx.claims import ClaimedElsewhere, claim, is_claimed, look, new_watch, set_free
 from sqzx.errors import InputError, Interrupted, NonFiniteError
 from sqzx.trial import TrialFolder
 
@@ -105,6 +105,77 @@ class TestClaim:
         with claim(folder), pytest.raises(ClaimedElsewhere):
             run(tiny(), folder)
         assert os.listdir(folder.path) == [".writer"]
+
+
+def take_over(folder):
+    """What another host does to a claim that it found abandoned."""
+    watch = new_watch()
+    look(watch, folder)
+    set_free(watch, folder)
+
+
+class TestALostClaim:
+    """A stopped process that wakes up finds that its claim is gone, and writes nothing."""
+
+    @pytest.mark.parametrize(
+        "end", ["done", ValueError("odd"), Interrupted("stopped"), NonFiniteError("nan")]
+    )
+    def test_however_it_ends_nothing_is_said(self, folder, tiny, ending, end):
+        before = {}
+
+        def wake_up(config, folder, **_):
+            take_over(folder)
+            before.update({p: p.read_bytes() for p in folder.path.iterdir() if p.is_file()})
+            if isinstance(end, Exception):
+                raise end
+
+        ending(wake_up)
+        (status,) = attempt_stack([(tiny(), folder)], started=0, say=lambda line: None)
+        assert status is None
+        assert {p: p.read_bytes() for p in folder.path.iterdir() if p.is_file()} == before
+        assert folder.read_status().status == "running"
+
+    def test_it_stops_at_the_next_step_and_its_stack_with_it(self, tmp_path, tiny, monkeypatch):
+        monkeypatch.setenv("SQZX_PATIENCE", "0.5")
+        folders = [TrialFolder(tmp_path / name) for name in "ab"]
+
+        def train_stack(jobs, *, should_stop, **_):
+            assert not should_stop()
+            take_over(jobs[0].folder)
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                assert not should_stop()
+                time.sleep(0.01)
+
+        monkeypatch.setattr("sqzx.training.train_stack", train_stack)
+        trials = [(tiny(seed=seed), folder) for seed, folder in enumerate(folders)]
+        lost, other = attempt_stack(trials, started=0, say=lambda line: None)
+        assert lost is None
+        assert other is not None
+        assert (other.status, other.reason) == (
+            "interrupted",
+            f"its stack of 2 ended: {folders[0].path}: another process has taken over",
+        )
+
+    def test_one_trial_alone_is_waited_for_and_gone_on_with(self, folder, tiny, ending, monkeypatch):
+        monkeypatch.setenv("SQZX_PATIENCE", "0.5")
+        calls = []
+
+        def lose_once(config, folder, **_):
+            calls.append(folder)
+            if len(calls) == 1:
+                take_over(folder)
+
+        ending(lose_once)
+        status, _ = run(tiny(), folder)
+        assert (status.status, status.attempts) == ("done", 2)
+
+    def test_the_device_that_jax_computes_on_is_told(self, folder, tiny, ending):
+        ending(lambda *_, **__: None)
+        status, _ = run(tiny(), folder)
+        assert status.provenance["device"]["platform"] == "cpu"
+        assert status.provenance["device"]["count"] >= 1
+        assert folder.read_status().provenance == status.provenance
 
 
 class TestEndings:
