@@ -441,7 +441,7 @@ def compress(
 def _compress_by_recipe(path: Path, model: Any, config: Any, out: Path) -> None:
     import signal
 
-    from sqzx.attempt import claim
+    from sqzx.claims import claim
     from sqzx.compilation import use_compilation_cache
     from sqzx.compression.dense_training import training_of
     from sqzx.files import cache_home

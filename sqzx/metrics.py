@@ -22,8 +22,7 @@ class MetricsLog:
 
     def __init__(self, folder: TrialFolder, step: int):
         kept = [line for line in folder.read_metrics() if line["step"] <= step] if step else []
-        if folder.halves is None:
-            folder.path.mkdir(parents=True, exist_ok=True)
+        folder.path.mkdir(parents=True, exist_ok=True)
         half = new_half(folder.metrics_file.name, folder.halves or folder.path)
         self._file = half.open("wb", buffering=0)
         try:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from sqzx.claims import ClaimedElsewhere, claim
-from sqzx.trial import Status, process_start
+from sqzx.processes import process_start
+from sqzx.trial import Status
 from sweeps.executors import Resources, open_executor
 from sweeps.plan import plan_study
 from sweeps.study import read_study

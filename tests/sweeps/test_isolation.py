@@ -15,7 +15,7 @@ if "sweeps.worker" in sys.orig_argv and any(os.environ["DOOMED"] in word for wor
     print("the last words before the end \\x1b[31m", flush=True)
     if os.environ["DOOM"] == "memory":
         import resource
-        resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
+        resource.setrlimit(resource.RLIMIT_AS, (480 << 20, 480 << 20))
     else:
         import threading
         way = {"abort": os.abort, "exit": lambda: os._exit(3)}[os.environ["DOOM"]]
