@@ -493,9 +493,10 @@ def test_a_set_smaller_than_a_batch_takes_a_step_an_epoch(tiny, tmp_path, fast_c
     assert min(losses) > 0
 
 
-@pytest.fixture(scope="module")
-def other_set():
-    """A stored set of 2 classes, in the session's data folder."""
+@pytest.fixture
+def other_set(tmp_path, monkeypatch):
+    """A stored set of 2 classes, in a data folder of the test's own."""
+    monkeypatch.setenv("SQZX_DATA", str(tmp_path / "data"))
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
     labels = np.arange(60, dtype=np.int32) % 2
     info = DatasetInfo(
