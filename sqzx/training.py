@@ -26,6 +26,7 @@ from sqzx.checkpoints import Restored
 from sqzx.config import TrialConfig
 from sqzx.counting import Network, count
 from sqzx.data.splits import Split, Splits, load_splits_of
+from sqzx.duration import CHECKPOINT_SECONDS
 from sqzx.errors import Interrupted, NonFiniteError, Paused
 from sqzx.evaluation import Scores, logits_of, score
 from sqzx.files import write_json, write_whole
@@ -39,8 +40,6 @@ from sqzx.programs import Programs, TrainState, compile_programs
 from sqzx.streams import key_data
 from sqzx.trial import TrialFolder
 
-CHECKPOINT_SECONDS = 15.0
-"""The time between two checkpoints: what a crash costs at most. Saving takes about 0.1 s."""
 STEPS_PER_FLUSH = 100
 """Losses wait on the device for so many steps, so that no step waits for the one before it."""
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqzx.config import TrialConfig
 from sqzx.data.info import DatasetInfo
+from sqzx.duration import CHECKPOINT_SECONDS, training_images, training_seconds
 from sqzx.errors import InputError
 from sqzx.files import read_json, write_json
 from sqzx.schema import from_tree
@@ -28,11 +29,8 @@ if TYPE_CHECKING:
 InfoOf = Callable[[str], DatasetInfo]
 """Where the metadata of a data set comes from, by its name."""
 
-CHECKPOINTS, CHECKPOINT_SECONDS = 2, 15.0
-"""The newest that a trial keeps and the time between two: `checkpoints.KEPT` and
-`training.CHECKPOINT_SECONDS` of sqzx, whose import would start JAX. A shorter training has the last alone."""
-EXPECTED_FLOPS = 50e9
-"""Floating-point operations a second by which such a training is told (`sqzx.programs.EXPECTED_FLOPS`)."""
+CHECKPOINTS = 2
+"""That a trial keeps: `checkpoints.KEPT` of sqzx, whose import would start JAX."""
 ARRAY_RATIO = 0.9
 """Of a checkpoint's arrays to what they are uncompressed; 0.8 to 0.93 were seen."""
 CHECKPOINT_BYTES, CHECKPOINT_ARRAY_BYTES = 3_000, 450
@@ -140,17 +138,6 @@ def _times(folder: TrialFolder) -> _Times | None:
     return _Times(*numbers) if len(numbers) == len(values) else None
 
 
-def training_images(config: TrialConfig, info_of: InfoOf) -> int:
-    """Return how many images a training sees in all its epochs; without metadata an approximation."""
-    data, train = config.data, config.train
-    epochs = train.epochs if config.compress is None else config.compress.epochs(train.epochs)
-    examples = data.train_examples or round(
-        info_of(data.name).train_examples * (1 - data.validation_fraction)
-    )
-    size = min(train.batch_size, examples)
-    return epochs * (examples // size) * size
-
-
 def image_seconds(calibrations: tuple[Calibration, ...], macs: int) -> float:
     """Return the training time of one image by MACs: on the line between two networks, else in proportion."""
     points = sorted((c.macs, c.image_seconds) for c in calibrations)
@@ -179,8 +166,8 @@ def counted_disk_bytes(config: TrialConfig, sizes: "Sizes", info_of: InfoOf) -> 
     images = training_images(config, info_of)
     steps = images // min(config.train.batch_size, images)
     metrics = TRAIN_LINE_BYTES * steps + VALIDATION_LINE_BYTES * config.train.epochs
-    is_short = 3 * sizes.flops * images / EXPECTED_FLOPS < CHECKPOINT_SECONDS
-    kept = 1 if is_short else CHECKPOINTS
+    has_one = training_seconds(sizes.flops, images) < CHECKPOINT_SECONDS
+    kept = 1 if has_one else CHECKPOINTS
     return round(kept * checkpoint) + sizes.bytes_fp32 + predictions + metrics + SMALL_FILES_BYTES
 
 

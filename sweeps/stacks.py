@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable
 from typing import Literal
 
 from sqzx.config import TrialConfig
+from sqzx.data.info import dataset_info
+from sqzx.duration import training_images
 from sqzx.stacking import automatic_stack, program_key
 from sweeps.plan import PlannedTrial
 
@@ -30,19 +32,20 @@ def stacks(
         programs.setdefault(program_key(trial.config), []).append(trial)
     found = []
     for members in programs.values():
-        first = members[0]
-        most = (
-            1
-            if first.config.compress
-            else (
-                automatic_stack(first.config, first.network, on_accelerator=on_accelerator)
-                if size == "auto"
-                else size
-            )
-        )
+        most = _most(members[0], size, on_accelerator)
         for start in range(0, len(members), most):
             stack = tuple(t for t in members[start : start + most] if t.id in waiting)
             if stack:
                 found.append(stack)
     place = {trial.id: number for number, trial in enumerate(ordered)}
     return sorted(found, key=lambda stack: place[stack[0].id])
+
+
+def _most(trial: PlannedTrial, size: int | Literal["auto"], on_accelerator: bool) -> int:
+    """Return how many trials of one program train together; a compressed one trains alone."""
+    if trial.config.compress is not None:
+        return 1
+    if size != "auto":
+        return size
+    images = training_images(trial.config, dataset_info)
+    return automatic_stack(trial.config, trial.network, images, on_accelerator=on_accelerator)

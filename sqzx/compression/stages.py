@@ -29,9 +29,10 @@ from sqzx.compression.pruning import (
 from sqzx.compression.weight_sharing import SharedWeights, share
 from sqzx.config import TrialConfig
 from sqzx.counting import Layer, parametric_layers
+from sqzx.duration import CHECKPOINT_SECONDS
 from sqzx.forms import Form
 from sqzx.model import Model
-from sqzx.training import CHECKPOINT_SECONDS, retrain
+from sqzx.training import retrain
 from sqzx.trial import TrialFolder
 
 

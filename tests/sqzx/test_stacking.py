@@ -11,8 +11,9 @@ from sqzx import checkpoints
 from sqzx.attempt import attempt_stack
 from sqzx.claims import claim
 from sqzx.counting import count
+from sqzx.duration import FLOPS_PER_SECOND
 from sqzx.model import read_model
-from sqzx.stacking import ON_ACCELERATOR, automatic_stack, program_key
+from sqzx.stacking import ON_ACCELERATOR, SHORT_SECONDS, automatic_stack, program_key
 from sqzx.training import train
 from sqzx.trial import TrialFolder
 
@@ -178,9 +179,15 @@ class TestWhichTrialsAreOneProgram:
     def test_auto_fills_an_accelerator_and_keeps_the_maps_of_a_cpu_near(self, tiny):
         config = tiny()
         network = count(config.model, (8, 8, 1))
-        assert automatic_stack(config, network, on_accelerator=True) == ON_ACCELERATOR
-        few = automatic_stack(config, network, on_accelerator=False)
-        assert few > 1
+        assert automatic_stack(config, network, 10**9, on_accelerator=True) == ON_ACCELERATOR
+        assert automatic_stack(config, network, 1000, on_accelerator=False) > 1
         larger = count(config.model, (64, 64, 1))
         batches = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=64))
-        assert automatic_stack(batches, larger, on_accelerator=False) == 1
+        assert automatic_stack(batches, larger, 1000, on_accelerator=False) == 1
+
+    def test_auto_stacks_no_long_trainings_on_a_cpu(self, tiny):
+        config = tiny()
+        network = count(config.model, (8, 8, 1))
+        longest = int(SHORT_SECONDS * FLOPS_PER_SECOND / (3 * network.flops))
+        assert automatic_stack(config, network, longest, on_accelerator=False) > 1
+        assert automatic_stack(config, network, longest + 1, on_accelerator=False) == 1

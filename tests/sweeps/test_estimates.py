@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sqzx import checkpoints, programs, training
+from sqzx import checkpoints, training
 from sqzx.data.info import dataset_info
+from sqzx.duration import training_images
 from sqzx.errors import InputError
 from sqzx.trial import Status
 from sweeps import estimates
@@ -14,7 +15,6 @@ from sweeps.estimates import (
     Calibration,
     counted_disk_bytes,
     image_seconds,
-    training_images,
     write_calibrations,
 )
 from sweeps.plan import Plan, affordable, plan_study, priced, trial_folder
@@ -171,7 +171,5 @@ class TestDiskBytes:
         lines = 1998 * (155 + 10 * 97)  # of metrics, for as many more epochs of ten steps
         assert counted(epochs=2000) - short - lines == pytest.approx(checkpoint, abs=1)
 
-    def test_the_constants_are_those_of_training(self):
+    def test_the_checkpoints_are_those_of_training(self):
         assert checkpoints.KEPT == estimates.CHECKPOINTS
-        assert training.CHECKPOINT_SECONDS == estimates.CHECKPOINT_SECONDS
-        assert programs.EXPECTED_FLOPS == estimates.EXPECTED_FLOPS
