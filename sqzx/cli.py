@@ -399,7 +399,7 @@ def compress(
     *,
     out: Annotated[Path, Parameter(name="--out", help="The file, F.sqz.")],
     recipe: Annotated[
-        str | None, Parameter(help="deep_compression, pruning or svd; trains on the model's own data.")
+        str | None, Parameter(help="deep_compression, dsd, pruning or svd; trains on the model's own data.")
     ] = None,
     set_: Set = (),
     lossless: Annotated[

@@ -7,10 +7,11 @@ pruned. A pruned network is retrained with `masked`, which holds pruned weights 
     parameters = pruned(parameters, masks)
     optimizer = masked(optimizer, masks)
 
-Dense-sparse-dense training (Han et al. 2017, arXiv:1607.04381; section 7 of SqueezeNet's paper) needs nothing
-more. After this sparse phase comes a dense one: the same parameters, in which pruned weights start again at
-0 and the survivors keep their values, with the optimiser itself, its state fresh, at a tenth of the learning
-rate or less (1e-4 for 20 epochs in the authors' SqueezeNet-DSD-Training). What comes out may be pruned again.
+Dense-sparse-dense training (Han et al. 2017, arXiv:1607.04381; section 7 of SqueezeNet's paper), the recipe
+"dsd", needs nothing more. After this sparse phase comes a dense one: the same parameters, in which pruned
+weights start again at 0 and the survivors keep their values, with the optimiser itself, its state fresh, at a
+tenth of the learning rate or less (1e-4 for 20 epochs in the authors' SqueezeNet-DSD-Training). What comes
+out may be pruned again.
 """
 
 import math

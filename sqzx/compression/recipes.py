@@ -1,4 +1,4 @@
-"""The recipes of the paper's Table 2 on a trained network: SVD, pruning, Deep Compression, with retraining.
+"""The recipes of the paper on a trained network: SVD, pruning, Deep Compression, dense-sparse-dense training.
 
 A recipe is a row of stages. Each takes a compressed network and returns the next one, which is written as a
 `.sqz` file of its own into a work folder: what a stage costs in accuracy and saves in bytes is measured on

@@ -78,11 +78,18 @@ Stage = Callable[[Setting, Compressed, TrialFolder], Done]
 def of(config: CompressConfig, trained: int) -> list[tuple[str, Stage]]:
     """Return the stages of a recipe with their names, for a network that trained for so many epochs."""
     epochs, found = config.rounds_epochs(trained), []
-    retraining: list[tuple[str, Stage]] = [("retrain", partial(_retrain, epochs=epochs))] if epochs else []
+
+    def retraining(rate: float | None) -> list[tuple[str, Stage]]:
+        assert rate is not None
+        return [("retrain", partial(_retrain, epochs=epochs, rate=rate))] if epochs else []
+
     if config.recipe == "svd":
-        found += [("factor", _factor), *retraining]
+        found += [("factor", _factor), *retraining(config.learning_rate)]
+    if config.dsd_density is not None:
+        found += [("sparse", _sparse), *retraining(config.learning_rate)]
+        found += [("dense", _dense), *retraining(config.dsd_learning_rate)]
     for number in range(1, (config.rounds or 0) + 1):
-        found += [("prune", partial(_prune, number=number)), *retraining]
+        found += [("prune", partial(_prune, number=number)), *retraining(config.learning_rate)]
     if config.shares:
         found.append(("share", _share))
         if epochs := config.sharing_epochs(trained):
@@ -93,16 +100,31 @@ def of(config: CompressConfig, trained: int) -> list[tuple[str, Stage]]:
 
 
 def _prune(setting: Setting, compressed: Compressed, folder: TrialFolder, *, number: int) -> Done:
-    config, parameters = setting.config, compressed.model.parameters
+    config = setting.config
     final = densities_of([layer.name for layer in setting.layers], config.density, config.densities)
     densities = {
         name: density_of_round(density, number, config.rounds or 1) for name, density in final.items()
     }
+    return _pruned_to(densities, compressed, {"round": number} if config.rounds != 1 else {})
+
+
+def _sparse(setting: Setting, compressed: Compressed, folder: TrialFolder) -> Done:
+    densities = densities_of([layer.name for layer in setting.layers], setting.config.dsd_density, None)
+    return _pruned_to(densities, compressed, {})
+
+
+def _dense(setting: Setting, compressed: Compressed, folder: TrialFolder) -> Done:
+    """Let all weights train again: the pruned ones from 0."""
+    weights = sum(kernel.size for kernel in kernels_of(compressed.model.parameters).values())
+    return Done(replace(compressed, densities={}), {"weights": weights})
+
+
+def _pruned_to(densities: Mapping[str, float], compressed: Compressed, facts: dict[str, int]) -> Done:
+    parameters = compressed.model.parameters
     model = replace(compressed.model, parameters=pruned(parameters, density_masks(parameters, densities)))
     sizes = {name: kernel.size for name, kernel in kernels_of(parameters).items()}
     kept = sum(kept_count(density, sizes[name]) for name, density in densities.items())
-    facts = {"round": number} if config.rounds != 1 else {}
-    facts |= {"kept": kept, "weights": sum(sizes.values())}
+    facts = {**facts, "kept": kept, "weights": sum(sizes.values())}
     return Done(replace(compressed, model=model, densities=densities), facts)
 
 
@@ -118,15 +140,16 @@ def _factor(setting: Setting, compressed: Compressed, folder: TrialFolder) -> Do
     return Done(replace(compressed, model=model), facts)
 
 
-def _retrain(setting: Setting, compressed: Compressed, folder: TrialFolder, *, epochs: int) -> Done:
+def _retrain(
+    setting: Setting, compressed: Compressed, folder: TrialFolder, *, epochs: int, rate: float
+) -> Done:
     model = compressed.model
     form, network = Form(start=model.parameters, ranks=model.ranks), setting.trial.model
     if compressed.densities:
         masks = density_masks(model.parameters, compressed.densities)
         form = replace(form, wrap=partial(masked, masks=masks))
         network = _with_less_dropout(network, setting.layers, compressed.densities)
-    assert setting.config.learning_rate is not None
-    trained = _trained(setting, form, folder, network, epochs, setting.config.learning_rate)
+    trained = _trained(setting, form, folder, network, epochs, rate)
     return Done(replace(compressed, model=replace(model, parameters=trained)), {"epochs": epochs})
 
 

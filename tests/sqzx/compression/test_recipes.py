@@ -124,6 +124,61 @@ class TestDeepCompression:
         assert made.test == uncut[1].test
 
 
+class TestDenseSparseDense:
+    def test_a_share_trains_alone_and_then_all_weights(self, dense, trial, tmp_path, monkeypatch):
+        kept = []
+        write = recipes.write_sqz
+
+        def watched(path, compressed, **keys):
+            kept.append({n: np.count_nonzero(k) for n, k in kernels_of(compressed.model.parameters).items()})
+            return write(path, compressed, **keys)
+
+        monkeypatch.setattr(recipes, "write_sqz", watched)
+        config = config_of("dsd", dsd_density=0.4, retrain_epochs=1, dsd_learning_rate=1.0)
+        made = recipes.compress(dense, trial, config, tmp_path / "a.sqz", tmp_path / "work", SILENT)
+        assert [m.stage["stage"] for m in made.stages] == ["sparse", "retrain", "dense", "retrain"]
+        sizes = {name: kernel.size for name, kernel in kernels_of(dense.parameters).items()}
+        assert kept[0] == kept[1] == kept[2] == {n: kept_count(0.4, size) for n, size in sizes.items()}
+        assert sum(kept[3].values()) > 0.9 * sum(sizes.values())
+        assert (
+            made.stages[3].validation.loss != made.stages[2].validation.loss == made.stages[1].validation.loss
+        )
+        assert made.epochs == config.epochs(trial.train.epochs) == 2
+
+    def test_weights_come_back_from_zero_and_nothing_else_changes(self, stage):
+        config = config_of("dsd", dsd_density=0.4)
+        sparse = stage("sparse", config)
+        again = stage("dense", config, sparse)
+        assert (sparse.densities["conv10"], again.densities) == (0.4, {})
+        assert again.model is sparse.model
+
+    @pytest.mark.parametrize(
+        ("recipe", "rest"), [("pruning", []), ("deep_compression", ["share", "tune", "round"])]
+    )
+    def test_it_comes_before_pruning_and_deep_compression(self, recipe, rest):
+        config = config_of(recipe, dsd_density=0.5)
+        names = [name for name, _ in stages.of(config, 2)]
+        assert names == ["sparse", "retrain", "dense", "retrain", "prune", "retrain", *rest]
+
+    def test_its_rates(self, stage, trial, monkeypatch):
+        seen = []
+
+        def retrain(config, folder, form, **_):
+            seen.append(config.train.learning_rate / trial.train.learning_rate)
+            return form.start
+
+        monkeypatch.setattr(stages, "retrain", retrain)
+        for rate in (0.1, 0.2):
+            config = config_of("dsd", learning_rate=0.7, dsd_learning_rate=rate)
+            for name, run in stages.of(config, 2):
+                if name == "retrain":
+                    setting = Setting(
+                        dense=stage("dense", config).model, trial=trial, config=config, listener=SILENT
+                    )
+                    run(setting, stage("dense", config), TrialFolder(None))
+        assert seen == pytest.approx([0.7, 0.1, 0.7, 0.2])
+
+
 def test_a_damaged_stage_is_done_again_and_said(dense, trial, tmp_path):
     config = config_of("pruning", retrain_epochs=0, density=0.5, rounds=2)
     work, faults = tmp_path / "work", []
@@ -250,6 +305,8 @@ class TestKeys:
         config = config_of(rounds=2)
         assert [config.rounds_epochs(9), config.sharing_epochs(9), config.epochs(9)] == [5, 3, 13]
         assert config_of("svd").epochs(9) == 5
+        assert config_of("dsd").epochs(9) == 10
+        assert config_of(rounds=2, dsd_density=0.5).epochs(9) == 23
         assert config_of(retrain_epochs=0, share_epochs=0).epochs(9) == 0
 
 
@@ -259,6 +316,8 @@ class TestConfig:
             density=0.3, rounds=1, bits=6, learning_rate=1.0, share_learning_rate=0.05, tables="f16"
         )
         assert config_of("pruning").tables == "f32"
+        assert config_of("dsd") == config_of("dsd", dsd_density=0.33, dsd_learning_rate=0.1)
+        assert config_of(dsd_density=0.33).dsd_learning_rate == 0.1
 
     @pytest.mark.parametrize(
         ("recipe", "keys", "line"),
@@ -271,6 +330,12 @@ class TestConfig:
                 {"energy": 0.5, "bytes": 10},
                 "compress.energy: and compress.bytes say the same",
             ),
+            (
+                "pruning",
+                {"dsd_learning_rate": 0.1},
+                "compress.dsd_learning_rate: has no effect without compress.dsd_density; leave it out",
+            ),
+            ("dsd", {"density": 0.5}, "compress.density: has no effect with the recipe dsd; leave it out"),
             ("svd", {"energy": 1.0}, "compress.energy: needs less than 1, found 1"),
             ("pruning", {"densities": "conv1"}, 'compress.densities: needs "paper" or LAYER=DENSITY'),
             ("pruning", {"densities": "conv1=0"}, 'compress.densities: needs "paper" or LAYER=DENSITY'),
