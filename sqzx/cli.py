@@ -406,6 +406,14 @@ def compress(
         bool,
         Parameter(negative="", help="Keep every weight to the bit (at most 255 values a layer, and 0)."),
     ] = False,
+    images: Annotated[
+        tuple[Path, ...],
+        Parameter(
+            consume_multiple=True,
+            negative="",
+            help="Images, or .npy arrays as for predict: how far their logits move is told.",
+        ),
+    ] = (),
 ) -> None:
     """Write a model as a .sqz file: by a recipe with retraining, or just its weights shared and coded.
 
@@ -423,19 +431,30 @@ def compress(
     if out.suffix != ".sqz":
         raise InputError(f"--out {out}: needs a name that ends in .sqz")
     found = read_model(model)
+    logits = _logits(found, images) if images else None  # before long work: an image may be none
     if config.recipe is not None:
         _compress_by_recipe(model, found, config, out)
-        return
-    from sqzx.compression import compressing, sqz
+    else:
+        from sqzx.compression import compressing, sqz
 
-    try:
-        made = compressing.lossless(found) if lossless else compressing.compress(found, config)
-        size = sqz.write_sqz(out, made, coder=config.coder)
-    except InputError as error:
-        raise type(error)(f"{model}: {error}") from None
-    error = compressing.squared_error(found, made.model)
-    print(f"{out}: {size:,} bytes, read back and compared; relative squared error {error:.2e}")
-    print("accuracy was not measured; sqzx evaluate does, on a data set")
+        try:
+            made = compressing.lossless(found) if lossless else compressing.compress(found, config)
+            size = sqz.write_sqz(out, made, coder=config.coder)
+        except InputError as error:
+            raise type(error)(f"{model}: {error}") from None
+        error = compressing.squared_error(found, made.model)
+        print(f"{out}: {size:,} bytes, read back and compared; relative squared error {error:.2e}")
+        print("accuracy was not measured; sqzx evaluate does, on a data set")
+    if logits is not None:
+        from sqzx.compression.logit_change import logit_change
+
+        print(logit_change(logits, _logits(read_model(out), images)).told())
+
+
+def _logits(model: Any, images: tuple[Path, ...]) -> Any:
+    from sqzx.prediction import predict
+
+    return predict(model, list(images))[0]
 
 
 def _compress_by_recipe(path: Path, model: Any, config: Any, out: Path) -> None:
@@ -461,6 +480,32 @@ def _compress_by_recipe(path: Path, model: Any, config: Any, out: Path) -> None:
     with claim(TrialFolder(work)):
         made = recipes.compress(model, trial, config, out, work, listener)
     summary.print_made(made, out)
+
+
+@app.command
+def sensitivity(
+    model: ModelPath,
+    *,
+    out: Out,
+    density: Annotated[
+        tuple[float, ...],
+        Parameter(consume_multiple=True, negative="", help="Shares of a layer's weights that stay."),
+    ] = (),
+) -> None:
+    """Prune one layer at a time, without retraining, and draw what that costs: which layers can be small.
+
+    The scores are of the validation images; the numbers go into sensitivity.csv beside the figure.
+    """
+    from sqzx.compression.dense_training import training_of
+    from sqzx.model import read_model
+
+    found = read_model(model)
+    trial = training_of(model, found)
+    from analysis.sensitivity import write_sensitivity
+    from sqzx.compression.sensitivity import DENSITIES, scan
+
+    for path in write_sensitivity(scan(found, trial, density or DENSITIES, _say), out):
+        print(path)
 
 
 @app.command

@@ -13,7 +13,7 @@ from sqzx.data.store import load_arrays
 from sqzx.errors import ArchitectureError, InputError, NonFiniteError
 from sqzx.evaluation import Scores, logits_of, score
 from sqzx.model import Model
-from sqzx.network import pure
+from sqzx.network import Parameters, pure
 from sqzx.preprocessing import read_for
 from sqzx.tensor_files import npy_header
 
@@ -115,20 +115,26 @@ def model_logits(model: Model, images: np.ndarray) -> np.ndarray:
 
     `NonFiniteError` where one is not finite.
     """
-    batch = min(BATCH, len(images))
-    run = _predictor(model, images.shape[1:], images.dtype == np.uint8)
-    logits = logits_of(run, images, batch)
-    if not np.isfinite(logits).all():
-        raise NonFiniteError("the logits are not finite")
-    return logits
+    return predictor(model, images)(model.parameters)
 
 
-def _predictor(model: Model, shape: tuple[int, ...], raw: bool) -> Callable[[np.ndarray], np.ndarray]:
-    apply = pure(model.config, shape, model.ranks)
-    prepare = model.preprocessing.normalise if raw else lambda images: images
+def predictor(model: Model, images: np.ndarray) -> Callable[[Parameters], np.ndarray]:
+    """Return what gives the logits of images for any parameters of a model's network; it compiles once.
+
+    See `model_logits`.
+    """
+    apply = pure(model.config, images.shape[1:], model.ranks)
+    prepare = model.preprocessing.normalise if images.dtype == np.uint8 else lambda images: images
     run = jax.jit(lambda parameters, images: apply(parameters, prepare(images)))
-    parameters = jax.device_put(model.parameters)
-    return lambda images: run(parameters, images)
+
+    def logits(parameters: Parameters) -> np.ndarray:
+        parameters = jax.device_put(parameters)
+        found = logits_of(lambda batch: run(parameters, batch), images, min(BATCH, len(images)))
+        if not np.isfinite(found).all():
+            raise NonFiniteError("the logits are not finite")
+        return found
+
+    return logits
 
 
 def _preprocessed(model: Model, path: Path) -> np.ndarray:

@@ -18,9 +18,7 @@ def training_of(path: Path, model: Model) -> TrialConfig:
     if folder.config_file.is_file():
         return folder.read_config().dense()
     if model.data is None:
-        raise InputError(
-            f"{path}: --recipe trains, and this model doesn't say on what data; give a trial's folder"
-        )
+        raise InputError(f"{path}: this model doesn't say on what data it was trained; give a trial's folder")
     info = dataset_info(model.data)
     there = *info.image_shape, info.num_classes
     here = *model.preprocessing.image_shape, model.config.num_classes

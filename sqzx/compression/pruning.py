@@ -15,7 +15,7 @@ out may be pruned again.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -159,43 +159,6 @@ def masked(optimizer: optax.GradientTransformation, masks: Masks) -> optax.Gradi
         return moves, MaskedState(keep, inner)
 
     return optax.GradientTransformation(init, update)
-
-
-class Sensitivity(NamedTuple):
-    """What a network scores with one layer pruned and all others as they are."""
-
-    layer: str
-    density: float
-    kept: int
-    weights: int
-    score: float
-
-
-def sensitivity(
-    parameters: Parameters,
-    score: Callable[[dict[str, Any]], float],
-    densities: Iterable[float],
-    layers: Iterable[str] | None = None,
-) -> list[Sensitivity]:
-    """Prune one layer at a time to each density, without retraining; a row each, in the order given.
-
-    `score` is given the parameters. `layers` are all by default.
-    """
-    rows, kernels, densities = [], kernels_of(parameters), list(densities)
-    for layer in kernels if layers is None else layers:
-        for density in densities:
-            masks = density_masks(parameters, {layer: density})
-            kernel = kernels[layer]
-            rows.append(
-                Sensitivity(
-                    layer,
-                    density,
-                    kept_count(density, kernel.size),
-                    kernel.size,
-                    float(score(pruned(parameters, masks))),
-                )
-            )
-    return rows
 
 
 def density_of_round(final: float, number: int, rounds: int) -> float:

@@ -42,6 +42,36 @@ def test_it_says_what_it_wrote_and_what_it_does_not_know(compressed):
     assert sqz.read_sqz(path).history == ({"stage": "share", "bits": 4, "tables": "f16"},)
 
 
+def test_it_says_how_far_the_logits_of_images_move(sqzx, trial, tmp_path):
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", random.normal(size=(3, 8, 8, 1)).astype(np.float32))
+    images = [tmp_path / "a.npy", tmp_path / "b.npy"]
+
+    def told(bits):
+        keys = ("--out", tmp_path / "x.sqz", f"--set=compress.bits={bits}", "--images", *images)
+        return sqzx("compress", trial, *keys)[1].splitlines()[-1]
+
+    coarse, fine = told(1), told(8)
+    assert "logits of 6 images: relative error " in fine
+    assert fine.endswith("the likeliest class stays in 6")
+    errors = [float(line.split("relative error ")[1].split(",")[0]) for line in (fine, coarse)]
+    assert 0 < errors[0] < 0.05 < errors[1]
+    line = refused(sqzx, "compress", trial, "--out", tmp_path / "y.sqz", "--images", tmp_path / "missing.png")
+    assert "missing.png" in line
+    assert not (tmp_path / "y.sqz").exists()
+
+
+def test_sensitivity_prunes_to_the_densities_asked(sqzx, trial, tmp_path):
+    text = sqzx("sensitivity", trial, "--out", tmp_path / "s", "--density", "0.5", "0.25")[1]
+    assert "conv1: 0.5: 0." in text
+    assert "sensitivity.png" in text
+    lines = (tmp_path / "s" / "sensitivity.csv").read_text().splitlines()
+    assert {line.split(",")[1] for line in lines[1:]} == {"0.5", "0.25"}
+    line = refused(sqzx, "sensitivity", trial, "--out", tmp_path / "t", "--density", "2")
+    assert line.startswith("density: needs more than 0 and at most 1, found 2")
+
+
 def test_the_same_input_is_the_same_file(sqzx, trial, compressed, tmp_path):
     sqzx("compress", trial, "--out", tmp_path / "b.sqz", "--set=compress.bits=4")
     assert (tmp_path / "b.sqz").read_bytes() == compressed[0].read_bytes()
@@ -130,7 +160,7 @@ def test_a_recipe_needs_the_data_that_a_model_was_trained_on(sqzx, trial, tmp_pa
         write_model(tmp_path / f"{name}.safetensors", replace(read_model(trial), data=data))
     out = tmp_path / "x.sqz"
     line = refused(sqzx, "compress", tmp_path / "unknown.safetensors", "--recipe", "svd", "--out", out)
-    assert "--recipe trains, and this model doesn't say on what data" in line
+    assert "this model doesn't say on what data it was trained" in line
     line = refused(sqzx, "compress", tmp_path / "elsewhere.safetensors", "--recipe", "svd", "--out", out)
     assert "no_such_set" in line
     line = refused(sqzx, "compress", trial, "--recipe", "svdd", "--out", out)

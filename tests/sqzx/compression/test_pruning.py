@@ -21,7 +21,6 @@ from sqzx.compression.pruning import (
     masked,
     masks_of,
     pruned,
-    sensitivity,
     threshold_mask,
     threshold_masks,
 )
@@ -262,31 +261,6 @@ def test_dense_again_pruned_weights_start_at_0_and_train():
     dense = optax.apply_updates(sparse, moves)
     np.testing.assert_allclose(np.asarray(dense["fc"]["kernel"])[~keep], -0.1, rtol=1e-6)
     assert kept_count(0.3, 60) == int(density_masks(dense, {"fc": 0.3})["fc"]["kernel"].sum())
-
-
-class TestSensitivity:
-    def test_prunes_one_layer_at_a_time(self):
-        parameters, seen = network(), []
-
-        def score(pruned_parameters):
-            seen.append({n: int((k != 0).sum()) for n, k in kernels_of(pruned_parameters).items()})
-            return sum(seen[-1].values())
-
-        rows = sensitivity(parameters, score, [0.5, 0.1])
-        assert [(row.layer, row.density) for row in rows] == [
-            (layer, density) for layer in ("stem", "fire2.squeeze", "fc") for density in (0.5, 0.1)
-        ]
-        whole = {"stem": 36, "fire2.squeeze": 20, "fc": 60}
-        for row, counts in zip(rows, seen, strict=True):
-            assert counts == whole | {row.layer: row.kept}
-            assert row.kept == kept_count(row.density, row.weights)
-            assert row.weights == whole[row.layer]
-            assert row.score == sum(counts.values())
-        assert all(np.all(kernel != 0) for kernel in kernels_of(parameters).values())  # nothing is changed
-
-    def test_of_some_layers(self):
-        rows = sensitivity(network(), lambda _: 0.0, iter([0.5]), layers=["fc"])
-        assert [row.layer for row in rows] == ["fc"]
 
 
 class TestRounds:
