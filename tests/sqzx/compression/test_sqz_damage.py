@@ -4,7 +4,6 @@ import hashlib
 import json
 import struct
 import tracemalloc
-import zlib
 
 import numpy as np
 import pytest
@@ -25,6 +24,7 @@ from sqzx.compression.sqz_errors import (
     ValueRangeError,
 )
 from sqzx.errors import InputError
+from tests.sqzx.compression.sealing import sealed, sections_of
 from tests.sqzx.compression.small_networks import SQUEEZENET, frozen_networks, network, same
 
 CODERS = ("huffman", "range")
@@ -42,31 +42,6 @@ def refusal(data, kind=SqzError):
     assert line.isprintable()
     assert len(line) < 1000
     return line.removeprefix("a.sqz: ")
-
-
-def sections_of(data):
-    """Take a valid file apart, by its specification."""
-    (count,) = struct.unpack_from("<I", data, 12)
-    lengths = struct.unpack_from(f"<{count}I", data, 24)
-    offset, sections = 28 + 4 * count, []
-    for length in lengths:
-        sections.append(data[offset : offset + length])
-        offset += length + 4
-    return sections
-
-
-def sealed(sections, *, version=1, flags=0, count=None, size=None):
-    """Put a file together with right checksums, whatever it holds."""
-    lengths = b"".join(struct.pack("<I", len(section)) for section in sections)
-    whole = 24 + len(lengths) + 4 + sum(len(section) + 4 for section in sections) + 32
-    head = b"\x89SQZ\r\n\x1a\n" + struct.pack(
-        "<HHIQ", version, flags, len(sections) if count is None else count, whole if size is None else size
-    )
-    head += lengths
-    data = head + struct.pack("<I", zlib.crc32(head))
-    for number, section in enumerate(sections):
-        data += section + struct.pack("<I", zlib.crc32(struct.pack("<I", number) + section))
-    return data + hashlib.sha256(data).digest()
 
 
 def told(data):
