@@ -27,9 +27,9 @@ def ranged(default: Any, *, low: float | None = None, high: float | None = None)
     return dataclasses.field(default=default, metadata={"low": low, "high": high})
 
 
-def above_zero(default: Any, *, high: float | None = None) -> Any:
-    """A dataclass field whose number is greater than 0, and at most `high`."""
-    return dataclasses.field(default=default, metadata={"above": 0, "high": high})
+def above_zero(default: Any, *, high: float | None = None, **more: Any) -> Any:
+    """A dataclass field whose number is greater than 0, and at most `high`; `more` is metadata."""
+    return dataclasses.field(default=default, metadata={"above": 0, "high": high, **more})
 
 
 @dataclasses.dataclass(frozen=True)

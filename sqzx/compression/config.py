@@ -54,8 +54,8 @@ class CompressConfig:
     bytes: int | None = ranged(None, low=1)
     retrain_epochs: int | None = ranged(None, low=0)
     learning_rate: float | None = above_zero(None)
-    dsd_density: float | None = above_zero(None, high=1)
-    dsd_learning_rate: float | None = above_zero(None)
+    dsd_density: float | None = above_zero(None, high=1, introduced_as=None)
+    dsd_learning_rate: float | None = above_zero(None, introduced_as=None)
     share_epochs: int | None = ranged(None, low=0)
     share_learning_rate: float | None = above_zero(None)
     coder: Literal["huffman", "range"] = "huffman"

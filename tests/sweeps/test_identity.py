@@ -34,6 +34,7 @@ def test_ids_are_golden():
         ("paper_digits", "t5f38f40c744f953c", "t92303c1537eaa8d4", "fe65c28c1c684667"),
         ("paper_fashion_mnist", "te7d03c14423a2f3c", "t8eb3a8849a46ea6e", "65acb6a2a757835d"),
         ("paper_imagenet", "tbf993b2f83658d2f", "t9ceea98f5032c95b", "abee4b05092fc294"),
+        ("compression_digits", "t9d7d94c431ff4da7", "t8ed2eb418f2b90d1", "19376d81ba93426f"),
         ("alexnet_digits", "t5f38f40c744f953c", "tcff941f340c860ed", "485662468e9eb828"),
     ],
 )
