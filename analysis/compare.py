@@ -24,6 +24,7 @@ from analysis.table import ACCURACIES
 from sqzx.data.info import dataset_info
 from sqzx.describing import ModuleRow, module_rows
 from sqzx.errors import InputError
+from sweeps.identity import config_id
 from sweeps.plan import plan_folder
 
 METRICS = {
@@ -215,7 +216,18 @@ def _paired(sides: Sequence[Side], predictions: Sequence[Predictions | None], a:
         return Paired(0, None, None, None, (), None, "no predictions to compare")
     if _data(sides[a]) != _data(sides[b]):
         return Paired(0, None, None, None, (), None, OTHER_IMAGES)
-    return paired(first, second)
+    shared = set(first.seeds) & set(second.seeds)
+    return paired(first, second, matched=bool(shared) and made_of_one(sides[a], sides[b]))
+
+
+def made_of_one(a: Side, b: Side) -> bool:
+    """Whether networks of one seed belong together: one was made of the other, or both of a third.
+
+    That is so where the two differ in how they are compressed alone.
+    """
+    first, second = a.trials[0].config, b.trials[0].config
+    are_other = config_id(first) != config_id(second)
+    return are_other and config_id(first.dense()) == config_id(second.dense())
 
 
 def _paths(side: Side) -> list[Path]:

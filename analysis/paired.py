@@ -19,6 +19,7 @@ from analysis.statistics import LEVEL
 SAME_IMAGES = "both are right on the same images"
 NOT_ENOUGH = "not enough seeds to say"
 OTHER_IMAGES = "not the same test images: no paired test"
+NO_COMMON_SEED = "no seed that both have"
 
 
 class McNemar(NamedTuple):
@@ -66,8 +67,13 @@ def mcnemar(a: np.ndarray, b: np.ndarray, /) -> McNemar:
     return McNemar(both, only_a, only_b, neither, p, "")
 
 
-def paired(a: Predictions, b: Predictions, /, *, samples: int = SAMPLES, seed: int = 0) -> Paired:
+def paired(
+    a: Predictions, b: Predictions, /, *, matched: bool = False, samples: int = SAMPLES, seed: int = 0
+) -> Paired:
     """Compare two configurations by their networks' answers on the same images.
+
+    `matched` are networks of one seed that belong together, as a compressed one and what it was made of:
+    each is tested against its own alone, and seeds are drawn as pairs. Only seeds of both sides count.
 
     `p` is McNemar's of two networks; of more it is twice the median of all pairs' p values, 1 at most,
     which holds however they depend on each other (Meinshausen, Meier and Buehlmann 2009). It is about the
@@ -81,7 +87,13 @@ def paired(a: Predictions, b: Predictions, /, *, samples: int = SAMPLES, seed: i
     """
     if not np.array_equal(a.labels, b.labels):
         return Paired(0, None, None, None, (), None, OTHER_IMAGES)
-    tests = tuple(mcnemar(x, y) for x in a.right for y in b.right)
+    if matched:
+        a, b = common_seeds(a, b)
+        tests = tuple(mcnemar(x, y) for x, y in zip(a.right, b.right, strict=True))
+    else:
+        tests = tuple(mcnemar(x, y) for x in a.right for y in b.right)
+    if not tests:
+        return Paired(0, None, None, None, (), None, NO_COMMON_SEED)
     p = min(1.0, 2 * float(np.median([t.p for t in tests]))) if len(tests) > 1 else tests[0].p
     accuracies = a.right.mean(axis=1), b.right.mean(axis=1)
     difference = float(accuracies[1].mean() - accuracies[0].mean())
@@ -90,18 +102,34 @@ def paired(a: Predictions, b: Predictions, /, *, samples: int = SAMPLES, seed: i
         return Paired(*stated, None, None, tests, p, SAME_IMAGES)
     if min(map(len, accuracies)) < 2:
         return Paired(*stated, None, None, tests, p, NOT_ENOUGH)
-    if equal := sum(np.ptp(x) == 0 for x in accuracies):  # as in `statistics.mean_interval`
-        note = f"equal seeds on {'both sides' if equal == 2 else 'one side'}: no interval"
-        return Paired(*stated, None, None, tests, p, note)
-    error = float(resampled_differences(a.right, b.right, samples=samples, seed=seed).std(ddof=1))
-    parts = [float(x.var(ddof=1)) / len(x) for x in accuracies]
-    freedom = error**4 / sum(v**2 / (len(x) - 1) for v, x in zip(parts, accuracies, strict=True))
+    means = (accuracies[1] - accuracies[0],) if matched else accuracies
+    if equal := sum(np.ptp(x) == 0 for x in means):  # as in `statistics.mean_interval`
+        sides = "all pairs" if matched else "both sides" if equal == 2 else "one side"
+        return Paired(*stated, None, None, tests, p, f"equal seeds on {sides}: no interval")
+    resampled = resampled_differences(a.right, b.right, matched=matched, samples=samples, seed=seed)
+    error = float(resampled.std(ddof=1))
+    parts = [float(x.var(ddof=1)) / len(x) for x in means]
+    freedom = error**4 / sum(v**2 / (len(x) - 1) for v, x in zip(parts, means, strict=True))
     half = float(stdtrit(max(freedom, 1.0), 0.5 + LEVEL / 2)) * error
     return Paired(*stated, difference - half, difference + half, tests, p, "")
 
 
-def resampled_differences(a: np.ndarray, b: np.ndarray, /, *, samples: int, seed: int) -> np.ndarray:
+def common_seeds(a: Predictions, b: Predictions, /) -> tuple[Predictions, Predictions]:
+    """Return what both say with the seeds that both have, in the order of the first."""
+    seeds = tuple(seed for seed in a.seeds if seed in b.seeds)
+    of_a, of_b = (
+        Predictions(side.right[[side.seeds.index(seed) for seed in seeds]], side.labels, seeds)
+        for side in (a, b)
+    )
+    return of_a, of_b
+
+
+def resampled_differences(
+    a: np.ndarray, b: np.ndarray, /, *, samples: int, seed: int, matched: bool = False
+) -> np.ndarray:
     """Return `samples` differences of mean accuracy, b - a, with images and seeds drawn anew.
+
+    Of `matched` networks, those in the same row, a pair is drawn.
 
     a (seeds, images) and b are drawn on the same images. Images that all networks answer alike are
     one kind, and the number of each kind in a draw of n images is multinomial: the same draw, but faster.
@@ -110,12 +138,13 @@ def resampled_differences(a: np.ndarray, b: np.ndarray, /, *, samples: int, seed
     kinds, counts = np.unique(np.concatenate([a, b]), axis=1, return_counts=True)
     drawn = rng.multinomial(a.shape[1], counts / a.shape[1], size=samples) / a.shape[1]
     accuracy = drawn @ kinds.T.astype(np.float64)  # (samples, networks)
+    sides = accuracy[:, : len(a)], accuracy[:, len(a) :]
     means = []
-    for part in (accuracy[:, : len(a)], accuracy[:, len(a) :]):
+    for part in (sides[1] - sides[0],) if matched else sides:
         n = part.shape[1]
         picked = rng.integers(0, n, size=(samples, max(n - 1, 1)))
         means.append(np.take_along_axis(part, picked, axis=1).mean(axis=1))
-    return means[1] - means[0]
+    return means[0] if matched else means[1] - means[0]
 
 
 def holm(p: Sequence[float | None], /) -> list[float | None]:

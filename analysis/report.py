@@ -13,13 +13,14 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from analysis.against_dense import against_dense
 from analysis.budgets import best_within
 from analysis.figures import Options, drawings, read_epochs
 from analysis.history import data_facts, history, mixed
 from analysis.inline_svg import colour_variables, inline_svg
 from analysis.paper import CONTRADICTIONS
 from analysis.report_axes import axes_said
-from analysis.report_tables import budgets, checks, configurations, trials
+from analysis.report_tables import budgets, checks, compressed, configurations, trials
 from analysis.report_trials import details, problems, reasons
 from analysis.style import one_glyph_warning
 from analysis.summary import summary
@@ -67,6 +68,7 @@ def render(plan: Plan, out: Path, frame: pd.DataFrame) -> str:
         budgets=budgets(best_within(frame, METRIC)),
         figures=_figures(frame, out),
         said=axes_said(frame, METRIC),
+        compressed=compressed(against_dense(plan, out)),
         checks=checked,
         unchecked=unchecked,
         contradictions=CONTRADICTIONS,

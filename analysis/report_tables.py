@@ -4,12 +4,20 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from analysis.against_dense import Against
 from analysis.budgets import Best
 from analysis.fronts import membership
 from analysis.paper_check import paper_check
 from analysis.statistics import summarise
 from analysis.table import records
-from analysis.wording import percent, percent_interval, seconds_text, size_text
+from analysis.wording import (
+    percent,
+    percent_interval,
+    points,
+    points_interval,
+    seconds_text,
+    size_text,
+)
 
 
 class Cell(NamedTuple):
@@ -151,6 +159,38 @@ def budgets(found: list[Best]) -> Table:
         for best in found
     ]
     return Table(columns, rows)
+
+
+def compressed(rows: list[Against]) -> Table:
+    """Return a row a dense network, and one for each that was made of it."""
+    columns = [
+        Column("configuration", number=False),
+        Column("bytes"),
+        Column("times smaller"),
+        Column("n"),
+        Column("test"),
+        Column("against the dense one"),
+        Column("95 % interval"),
+        Column("p (Holm)"),
+        Column("what can be said", number=False),
+    ]
+    return Table(columns, [_against(row, place) for place, row in enumerate(rows)])
+
+
+def _against(row: Against, place: int) -> list[Cell]:
+    difference, p = row.found and row.found.difference, row.adjusted
+    low, high = (None, None) if row.found is None else (row.found.low, row.found.high)
+    return [
+        Cell(row.name, place),
+        Cell(f"{row.size:,.0f}", row.size),
+        Cell(f"{row.ratio:.3g}", row.ratio),
+        Cell(str(row.accuracy.n), row.accuracy.n),
+        Cell("" if row.accuracy.mean is None else percent(row.accuracy.mean), row.accuracy.mean),
+        Cell("" if difference is None else points(difference), difference),
+        Cell("" if low is None or high is None else points_interval(low, high), low),
+        Cell("" if p is None else f"{p:.2g}", p),
+        Cell(row.verdict),
+    ]
 
 
 def _interval(row: dict[str, Any]) -> Cell:

@@ -62,10 +62,10 @@ def side_of(out: Path, planned: Iterable[PlannedTrial], text: str) -> Side:
         config = TrialFolder(path).read_config()
         network = count(config.model, config.data.image_shape)
         trial = PlannedTrial(path.name, config_id(config), path.name, (), {}, config, Sizes.of(network))
-        return _side(str(path), [(trial, TrialFolder(path))])
+        return side(str(path), [(trial, TrialFolder(path))])
     chosen = select(planned, text)
     label = chosen[0].name if len(chosen) > 1 else f"{chosen[0].name} ({chosen[0].id})"
-    return _side(label, [(trial, trial_folder(out, trial.id)) for trial in chosen])
+    return side(label, [(trial, trial_folder(out, trial.id)) for trial in chosen])
 
 
 def select(planned: Iterable[PlannedTrial], text: str) -> list[PlannedTrial]:
@@ -98,7 +98,8 @@ def select(planned: Iterable[PlannedTrial], text: str) -> list[PlannedTrial]:
     return found
 
 
-def _side(label: str, pairs: list[tuple[PlannedTrial, TrialFolder]]) -> Side:
+def side(label: str, pairs: list[tuple[PlannedTrial, TrialFolder]]) -> Side:
+    """Return a side of trials of one configuration, by what their folders say now."""
     # A trial that is no more in the study may be compared all the same, by what its folder says of it.
     pairs = [(dataclasses.replace(trial, status=folder.read_status()), folder) for trial, folder in pairs]
     trials, folders = (tuple(part) for part in zip(*pairs, strict=True))

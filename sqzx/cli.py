@@ -666,12 +666,26 @@ def table(
     columns: Annotated[
         bool, Parameter(negative="", help="Print what the columns are, with their units, instead.")
     ] = False,
+    against_dense: Annotated[
+        bool,
+        Parameter(
+            negative="", help="A row a configuration that is compressed, tested against what it was made of."
+        ),
+    ] = False,
 ) -> None:
     """Print or write the tidy table of a study, one row a trial, every configuration key a column."""
     from analysis.table import load
     from analysis.table_files import write_table
 
-    frame = load(folder)
+    if against_dense:
+        from analysis import against_dense as compressed
+        from sweeps.plan import plan_folder
+
+        frame = compressed.table(compressed.against_dense(plan_folder(folder), folder))
+        if frame.empty:
+            raise InputError(f"{folder}: nothing in this study is compressed and done")
+    else:
+        frame = load(folder)
     if columns:
         from analysis.columns import columns_table
         from sqzx.terminal import print_table
@@ -681,7 +695,7 @@ def table(
         frame.to_csv(sys.stdout, index=False)
     else:
         write_table(frame, out)
-        print(f"{len(frame)} trials in {out}")
+        print(f"{len(frame)} {'configurations' if against_dense else 'trials'} in {out}")
 
 
 @app.command

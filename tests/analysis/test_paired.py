@@ -142,6 +142,54 @@ class TestPaired:
             held += found.low <= 0 <= found.high
         assert held >= 90  # 95 expected, binomial standard deviation 2.2
 
+    def test_matched_networks_are_tested_in_their_pairs_alone(self):
+        a, b = some(0.7, seeds=2), some(0.8, seeds=2, seed=1)
+        found = paired(a, b, matched=True)
+        assert found.tests == tuple(mcnemar(a.right[i], b.right[i]) for i in range(2))
+        assert found.p == pytest.approx(min(1, found.tests[0].p + found.tests[1].p))
+
+    def test_what_matched_seeds_share_is_no_part_of_the_error(self):
+        """Seeds of .5 to .9, and each compressed network right on ten images more than its own."""
+        order = np.random.default_rng(0).permutation(1000)
+        a, b = (
+            predictions([np.argsort(order) < 1000 * rate + more for rate in (0.5, 0.7, 0.9)])
+            for more in (0, 10)
+        )
+        b.right[0, order[990]] = True  # else all differences are equal
+        apart, together = paired(a, b), paired(a, b, matched=True)
+        assert apart.low < 0 < together.low
+        assert together.difference == pytest.approx(apart.difference)
+
+    def test_a_draw_of_matched_seeds_is_one_of_both_sides(self):
+        a, b = (np.repeat([[x], [y]], 50, axis=1) for x, y in ((0, 1), (1, 1)))
+        draws = resampled_differences(a, b, samples=4000, seed=0, matched=True)
+        assert set(draws) == {0.0, 1.0}
+        assert draws.mean() == pytest.approx(0.5, abs=0.03)
+
+    def test_only_seeds_of_both_sides_are_matched(self):
+        right = np.random.default_rng(0).random((3, 200)) < 0.7
+        labels = np.arange(200) % 10
+        a, b = Predictions(right, labels, (0, 1, 2)), Predictions(right[[2, 0]], labels, (2, 0))
+        found = paired(a, b, matched=True)
+        assert (found.difference, [test.only_a for test in found.tests]) == (0, [0, 0])
+        other = Predictions(right[:1], labels, (7,))
+        assert paired(a, other, matched=True).note == "no seed that both have"
+
+    def test_the_matched_interval_holds_the_truth_in_simulated_studies(self):
+        """As above, with an ability that the two networks of a seed share."""
+        rng = np.random.default_rng(7)
+        held = 0
+        for _ in range(100):
+            difficulty, ability = rng.normal(0, 1.2, (1, 1000)), 2 + rng.normal(0, 0.4, (3, 1))
+
+            def answers(difficulty=difficulty, ability=ability):
+                own = ability + rng.normal(0, 0.1, (3, 1)) + rng.normal(0, 0.5, (1, 1000))
+                return predictions(rng.random((3, 1000)) < 1 / (1 + np.exp(-own - difficulty)))
+
+            found = paired(answers(), answers(), matched=True, samples=300)
+            held += found.low <= 0 <= found.high
+        assert held >= 90
+
     def test_a_clear_difference_is_said_and_an_unclear_one_is_not(self):
         a, b = some(0.6, images=1000), some(0.9, images=1000, seed=1)
         clear = paired(a, b)
