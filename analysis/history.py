@@ -29,6 +29,7 @@ def history(statuses: Iterable[Status]) -> dict[str, str]:
         "last trial ended": _moment(max(ends)) if ends else "",
         "machine": _each(status.host for status in ran),
         "processor": _each(record.get("processor") for record in records),
+        "device": _each(_device(record.get("device")) for record in records),
         "platform": _each(record.get("platform") for record in records),
         "cores of a trial": _each(_cores(record.get("cores")) for record in records),
         "code": _each(_code(record.get("git")) for record in records),
@@ -46,6 +47,7 @@ def mixed(statuses: Iterable[Status]) -> list[str]:
         f"versions of {name}": [(r.get("versions") or {}).get(name) for r in records] for name in packages
     }
     parts["processors"] = [record.get("processor") for record in records]
+    parts["devices"] = [_device(record.get("device")) for record in records]
     parts["states of the code"] = [_code(record.get("git")) for record in records]
     sentences = []
     for what, values in parts.items():
@@ -81,6 +83,10 @@ def _each(values: Iterable[Any]) -> str:
 
 def _cores(cores: Any) -> str:
     return str(len(cores)) if isinstance(cores, list) else ""
+
+
+def _device(device: Any) -> str:
+    return str(device.get("kind") or "") if isinstance(device, dict) else ""
 
 
 def _code(git: Any) -> str:

@@ -1,4 +1,4 @@
-from analysis.history import mixed
+from analysis.history import history, mixed
 from sqzx.trial import Status
 
 
@@ -12,6 +12,12 @@ def test_different_versions_are_said_with_the_trials_of_each():
     assert mixed(statuses) == [
         "Trials ran with different versions of jax: 0.10.2 (2 trials), 0.10.3 (1 trial)."
     ]
+
+
+def test_the_devices_are_named_and_that_they_differ_is_said():
+    statuses = [ran("1", device={"platform": "gpu", "kind": kind, "count": 1}) for kind in ("H100", "H200")]
+    assert history(statuses)["device"] == "H100; H200"
+    assert mixed(statuses) == ["Trials ran with different devices: H100 (1 trial), H200 (1 trial)."]
 
 
 def test_another_processor_and_another_commit_are_said():

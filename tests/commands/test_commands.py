@@ -312,3 +312,23 @@ def test_a_reader_that_goes_away_is_no_error(sqzx):
 def test_help_and_version(sqzx):
     assert "sweep" in sqzx("--help")[1]
     assert sqzx("--version")[1].strip() == __import__("sqzx").__version__
+
+
+@pytest.mark.parametrize("command", ["train", "run", "compress"])
+def test_a_patience_that_is_no_time_is_refused_before_any_work(
+    sqzx, study, tiny_set, tmp_path, monkeypatch, command
+):
+    monkeypatch.setenv("SQZX_PATIENCE", "90s")
+    trial = next(path for path in (study / "trials").iterdir() if (path / "model.safetensors").exists())
+    arguments = {
+        "train": ["train", "--preset", "squeezenet_small", "--set=data.name=digits", *tiny_set],
+        "run": ["sweep", "run", study / "study.toml"],
+        "compress": ["compress", trial, "--recipe", "pruning"],
+    }[command]
+    out = tmp_path / "out.sqz"
+    code, _, told = sqzx(*arguments, "--out", out, check=False)
+    assert (code, told.splitlines()) == (
+        2,
+        ["sqzx: SQZX_PATIENCE: '90s' is no number of seconds from 0.1; the default is 90"],
+    )
+    assert list(tmp_path.iterdir()) == []
