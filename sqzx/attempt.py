@@ -9,14 +9,14 @@ import socket
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqzx.claims import Claim, ClaimedElsewhere, ClaimLost, claim, wait_for
+from sqzx.claims import Claim, ClaimedElsewhere, ClaimLost, claim, when_free
 from sqzx.config import TrialConfig
 from sqzx.errors import InputError, Interrupted, NonFiniteError, Paused, SqzxError
 from sqzx.processes import this_process
 from sqzx.provenance import device, provenance
-from sqzx.trial import State, Status, TrialFolder, now
+from sqzx.trial import FINAL_FILES, State, Status, TrialFolder, now
 
 if TYPE_CHECKING:
     from sqzx.model import Model
@@ -34,16 +34,17 @@ def attempt(
     """Train one trial in its folder, or go on with it, and return what became of it; see `attempt_stack`.
 
     Raises `ClaimedElsewhere` where another process is seen to be at work there, or has taken over. A process
-    of another host that says nothing is waited for (`claims.wait_for`).
+    of another host that says nothing is waited for (`claims.wait_for`); `Interrupted` where `should_stop`
+    says so meanwhile.
     """
-    while True:
+
+    def act() -> Status | None:
         (status,) = attempt_stack(
             [(config, folder)], started=started, origin=origin, should_stop=should_stop, say=say
         )
-        if status is not None:
-            return status
-        if not wait_for(folder, say):
-            raise ClaimedElsewhere(f"{folder.path}: another process is at work there")
+        return status
+
+    return when_free(folder, act, say, should_stop)
 
 
 def attempt_stack(
@@ -87,10 +88,8 @@ class _Attempt:
     def __init__(self, config: TrialConfig, held: Claim, began: str | None, say: Callable[[str], None]):
         self.config, self.claim, self._say = config, held, say
         self.folder = folder = held.folder
-        self.status, self._began, self.lost = folder.read_checked_status(), began, False
+        self.status, self._began, self.lost = folder.read_checked_status(FINAL_FILES), began, False
         self.ended = False
-        if self.status.files and self.status.status != "done":  # made again, and said so
-            self.status = self.status.but(faults=(*self.status.faults, str(self.status.reason)))
         if folder.config_file.exists():
             _check_same(folder, folder.read_config(), config)
             if self.status.attempts and self.status.init_from != began:
@@ -122,11 +121,6 @@ class _Attempt:
                 "those of an uncut run"
             )
 
-    def began_on(self, device: dict[str, Any]) -> None:
-        """Keep what JAX computes on, once that is known."""
-        self.status = self.status.but(provenance=self.status.provenance | {"device": device})
-        self.folder.write_status(self.status)
-
     def tell(self, line: str) -> None:
         """Put a line into the trial's log; a full disk or a closed pipe costs the line, not the trial."""
         with suppress(OSError):
@@ -153,9 +147,11 @@ class _Attempt:
             self.end("failed", f"not finite: {error}")
 
     def end(self, state: State, reason: str | None = None) -> None:
-        """Say what became of the trial."""
-        files = self.folder.digests() if state == "done" else {}
-        ended = self.status.but(status=state, reason=reason, ended_time=now(), files=files)
+        """Say what became of the trial, and of one that is done on which device and into which files."""
+        ended = self.status.but(status=state, reason=reason, ended_time=now())
+        if state == "done":
+            told = self.status.provenance | {"device": device()}
+            ended = ended.but(files=self.folder.digests(), provenance=told)
         if reason:
             self.tell(f"{state}: {reason}")
         self.folder.write_status(ended)
@@ -201,8 +197,6 @@ def _train(
             return
         from sqzx.training import Job, train_stack  # JAX starts here, after the claim
 
-        for one in attempts:
-            one.began_on(device())
         jobs = [
             Job(
                 config=one.config,
@@ -238,7 +232,6 @@ def _compress(attempts: Sequence[_Attempt], dense: "Model | None", should_stop: 
 
     (one,) = attempts
     assert dense is not None, "a compressed trial starts from the network of its dense one"
-    one.began_on(device())
     listener = Listener(say=one.tell, on_fault=one.on_fault, should_stop=should_stop)
     compress_trial(one.config, one.folder, dense, listener)
     one.end("done")

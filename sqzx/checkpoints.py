@@ -9,8 +9,6 @@ newest are kept: should the newest be damaged, the one before it serves.
 """
 
 import hashlib
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,9 +17,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from sqzx.files import new_half, read_json, remove_whole, sweep_halves, write_json
+from sqzx.files import in_place_of, read_json, remove_whole, sweep_halves, write_json
 
 KEPT = 2
+MANIFEST = "MANIFEST.json"
 
 
 def save(
@@ -29,29 +28,31 @@ def save(
 ) -> None:
     """Write `state` (a pytree of arrays) and `progress` (JSON) as the checkpoint of `step`.
 
-    It is written in the folder `halves` (default: `folder`) and renamed into place; see `files.write_whole`.
+    It is written in the folder `halves` (default: `folder`) and renamed into place; see `files.in_place_of`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     sweep_halves(folder)
-    final, half = folder / str(step), new_half(str(step), halves or folder)
-    half.mkdir()
-    try:
+    final = folder / str(step)
+    with in_place_of(final, halves=halves) as half:
+        half.mkdir()
         with ocp.PyTreeCheckpointer() as checkpointer:
             checkpointer.save(half.absolute() / "state", by_path(state))
         write_json(half / "progress.json", progress)
-        write_json(half / "MANIFEST.json", _digests(half))
+        write_json(half / MANIFEST, _digests(half))
         if final.exists():  # damaged, or from a training that began again
             remove_whole(final, halves=halves)
-        os.replace(half, final)
-    except BaseException:
-        shutil.rmtree(half, ignore_errors=True)
-        raise
-    for older in steps(folder)[KEPT:]:
-        remove_whole(folder / str(older), halves=halves)
+    kept = steps(folder)[:KEPT]
+    for other in _numbered(folder):
+        if other not in kept:
+            remove_whole(folder / str(other), halves=halves)
 
 
 def steps(folder: Path) -> list[int]:
-    """Return the steps that have a checkpoint, whole or not, newest first."""
+    """Return the steps that have a checkpoint with a manifest, damaged or not, newest first."""
+    return [step for step in _numbered(folder) if (folder / str(step) / MANIFEST).exists()]
+
+
+def _numbered(folder: Path) -> list[int]:
+    """Return the steps that have anything under their names, newest first."""
     if not folder.exists():
         return []
     return sorted((int(p.name) for p in folder.iterdir() if p.name.isdigit()), reverse=True)
@@ -73,7 +74,7 @@ def restore(folder: Path, start: Any, *, halves: Path | None = None) -> Restored
     removed, by way of the folder `halves` as in `save`.
     """
     faults: list[str] = []
-    for step in steps(folder):
+    for step in _numbered(folder):
         path = folder / str(step)
         if not (fault := damage(path)):
             try:
@@ -88,16 +89,15 @@ def restore(folder: Path, start: Any, *, halves: Path | None = None) -> Restored
     return Restored(0, start, {}, tuple(faults))
 
 
-def forget(folder: Path, *, halves: Path | None = None) -> None:
-    """Remove all checkpoints, by way of the folder `halves` as in `save`; the newest goes last."""
-    for step in reversed(steps(folder)):
-        remove_whole(folder / str(step), halves=halves)
+def forget(folder: Path, step: int, *, halves: Path | None = None) -> None:
+    """Remove the checkpoint of a step, by way of the folder `halves` as in `save`."""
+    remove_whole(folder / str(step), halves=halves)
 
 
 def damage(path: Path) -> str | None:
     """Return what is wrong with a checkpoint's files, or None where each is as it was written."""
     try:
-        manifest = read_json(path / "MANIFEST.json")
+        manifest = read_json(path / MANIFEST)
     except Exception as error:
         return str(error)
     if not isinstance(manifest, dict):
@@ -112,7 +112,7 @@ def damage(path: Path) -> str | None:
 
 
 def _digests(path: Path) -> dict[str, str]:
-    files = sorted(p for p in path.rglob("*") if p.is_file() and p.name != "MANIFEST.json")
+    files = sorted(p for p in path.rglob("*") if p.is_file() and p.name != MANIFEST)
     return {str(p.relative_to(path)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 

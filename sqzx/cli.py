@@ -460,11 +460,9 @@ def _logits(model: Any, images: tuple[Path, ...]) -> Any:
 def _compress_by_recipe(path: Path, model: Any, config: Any, out: Path) -> None:
     import signal
 
-    from sqzx.claims import claim
     from sqzx.compilation import use_compilation_cache
     from sqzx.compression.dense_training import training_of
     from sqzx.files import cache_home
-    from sqzx.trial import TrialFolder
 
     trial = training_of(path, model)
     use_compilation_cache(os.environ, cache_home() / "compiled")
@@ -473,13 +471,10 @@ def _compress_by_recipe(path: Path, model: Any, config: Any, out: Path) -> None:
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: asked.append(number))
-    work = out.with_name(f"{out.name}.work")
     listener = recipes.Listener(
         say=_say, on_fault=lambda fault: _say(f"fault: {fault}"), should_stop=lambda: bool(asked)
     )
-    with claim(TrialFolder(work)):
-        made = recipes.compress(model, trial, config, out, work, listener)
-    summary.print_made(made, out)
+    summary.print_made(recipes.compress_alone(model, trial, config, out, listener), out)
 
 
 @app.command
@@ -781,8 +776,10 @@ def _settings(config: Path | None, preset: str | None, assignments: tuple[str, .
 
 
 def _run_options(settings: RunSettings, *, finish: bool = False) -> Any:
+    from sqzx.claims import patience_seconds
     from sweeps.runner import RunOptions
 
+    patience_seconds()  # refused here, before each worker would
     _check_workers(settings.workers)
     if settings.cores_per_worker < 1:
         raise InputError(f"--cores-per-worker: needs at least 1, found {settings.cores_per_worker}")

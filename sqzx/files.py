@@ -5,8 +5,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,22 +18,31 @@ HALF = re.compile(r"\.[0-9a-f]{8}\.(?P<place>[0-9a-f]{12})\.(?P<pid>[0-9]+)\.(?P
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], *, halves: Path | None = None) -> None:
-    """Let `write` fill a half file, flush it to the disk and rename it into place.
+    """Let `write` fill a half file, flush it to the disk and rename it into place; see `in_place_of`."""
+    with in_place_of(path, halves=halves) as half, half.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
 
-    A reader sees the old file or the new one, whatever happens in between. A failure (a full disk, say)
-    removes the half file and leaves the old one as it was. The half file is in the folder `halves`, which
-    must be there and on the same file system; by default it is beside `path`. The folder of `path` is made.
+
+@contextmanager
+def in_place_of(path: Path, *, halves: Path | None = None) -> Generator[Path]:
+    """Yield the path of a half file or folder, which is renamed to `path` at the end.
+
+    A reader sees the old one or the new one, whatever happens in between. A failure (a full disk, say)
+    removes the half and leaves the old one as it was. The half is in the folder `halves`, which must be there
+    and on the same file system; by default it is beside `path`. The folder of `path` is made, but not before
+    something was written into `halves`: where these are gone nothing is.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if halves is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
     half = new_half(path.name, halves or path.parent)
     try:
-        with half.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
+        yield half
+        path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(half, path)
     except BaseException:
-        half.unlink(missing_ok=True)
+        _remove(half)
         raise
 
 
@@ -47,26 +56,34 @@ def new_half(name: str, folder: Path) -> Path:
 
 
 def sweep_halves(folder: Path) -> None:
-    """Remove half files and folders whose writers were killed, as far as these can be seen from here."""
+    """Remove half files and folders whose writers were killed, as far as these can be seen from here.
+
+    Names of earlier versions of this project tell no writer: they go, too.
+    """
     for half in folder.glob(".*.half"):
         writer = HALF.search(half.name)
-        if writer and Process(writer["place"], int(writer["pid"]), writer["start"]).lives() is False:
-            with suppress(OSError):  # another sweeper may have been faster
-                shutil.rmtree(half) if half.is_dir() else half.unlink()
+        if not writer or Process(writer["place"], int(writer["pid"]), writer["start"]).lives() is False:
+            _remove(half)
 
 
 def remove_whole(path: Path, *, halves: Path | None = None) -> None:
-    """Remove a folder: first rename it to a half, so that what is there under its name is always whole.
+    """Remove a file or folder: first rename it to a half, so what is there under its name is always whole.
 
-    `halves` as in `write_whole`.
+    `halves` as in `in_place_of`.
     """
     half = new_half(path.name, halves or path.parent)
     os.rename(path, half)
-    shutil.rmtree(half, ignore_errors=True)
+    _remove(half)
+
+
+def _remove(half: Path) -> None:
+    """Remove a half as far as that is possible: a sweeper may be faster, a next one does the rest."""
+    with suppress(OSError):
+        shutil.rmtree(half) if half.is_dir() else half.unlink()
 
 
 def write_text(path: Path, text: str, *, halves: Path | None = None) -> None:
-    """Write `text` as UTF-8, whole or not at all; `halves` as in `write_whole`."""
+    """Write `text` as UTF-8, whole or not at all; `halves` as in `in_place_of`."""
     write_whole(path, lambda file: file.write(text.encode()), halves=halves)
 
 

@@ -3,12 +3,13 @@
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any, Self
 
 from sqzx.errors import NonFiniteError
 from sqzx.evaluation import Scores
-from sqzx.files import new_half
+from sqzx.files import in_place_of
 from sqzx.trial import TrialFolder
 
 
@@ -21,18 +22,13 @@ class MetricsLog:
     """
 
     def __init__(self, folder: TrialFolder, step: int):
-        kept = [line for line in folder.read_metrics() if line["step"] <= step] if step else []
-        folder.path.mkdir(parents=True, exist_ok=True)
-        half = new_half(folder.metrics_file.name, folder.halves or folder.path)
-        self._file = half.open("wb", buffering=0)
-        try:
-            self._append(kept)
-            self.sync()
-            os.replace(half, folder.metrics_file)
-        except BaseException:
-            self._file.close()
-            half.unlink(missing_ok=True)
-            raise
+        kept = [line for line in _readable(folder) if line["step"] <= step] if step else []
+        with ExitStack() as on_error:
+            with in_place_of(folder.metrics_file, halves=folder.halves) as half:
+                self._file = on_error.enter_context(half.open("wb", buffering=0))
+                self._append(kept)
+                self.sync()
+            on_error.pop_all()
 
     def __enter__(self) -> Self:
         """Return the log."""
@@ -73,15 +69,33 @@ class MetricsLog:
             rest = rest[self._file.write(rest) :]
 
 
-def reaches(folder: TrialFolder, step: int) -> bool:
-    """Whether `metrics.jsonl` has each step up to `step`, so that a training can go on from there."""
-    if step == 0:
-        return True
+def reached(folder: TrialFolder, per_epoch: int) -> int:
+    """Return the last step from which a training can go on after `metrics.jsonl`, of so many steps an epoch.
+
+    It has each step up to there, in order, and the scores of each epoch that ended.
+    """
+    found = [(line["kind"], line["step"]) for line in _readable(folder)]
+    step = place = 0
+    while True:
+        due = [("train", step + 1)] + [("validation", step + 1)] * ((step + 1) % per_epoch == 0)
+        if found[place : place + len(due)] != due:
+            return step
+        step, place = step + 1, place + len(due)
+
+
+def _readable(folder: TrialFolder) -> Iterator[dict[str, Any]]:
+    """Yield the lines of `metrics.jsonl` up to the first that is damaged, or still being written."""
     try:
-        found = {line["step"] for line in folder.read_metrics() if line["kind"] == "train"}
-    except (ValueError, TypeError, KeyError):
-        return False
-    return found.issuperset(range(1, step + 1))
+        lines = folder.metrics_file.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return
+    for text in lines:
+        try:
+            line = json.loads(text)
+            line["step"], line["kind"]
+        except (ValueError, TypeError, KeyError):
+            return
+        yield line
 
 
 def _line(metrics: dict[str, Any]) -> str:

@@ -69,7 +69,7 @@ class Model:
 
 
 def write_model(path: Path, model: Model, *, halves: Path | None = None) -> None:
-    """Write a model as one file, whole or not at all; `halves` as in `files.write_whole`.
+    """Write a model as one file, whole or not at all; `halves` as in `files.in_place_of`.
 
     The factors of layers that are two are multiplied out: torchvision's layout has no such layers.
     """

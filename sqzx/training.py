@@ -31,7 +31,7 @@ from sqzx.errors import Interrupted, NonFiniteError, Paused
 from sqzx.evaluation import Scores, logits_of, score
 from sqzx.files import write_json, write_whole
 from sqzx.forms import PLAIN, Form
-from sqzx.metrics import MetricsLog, reaches
+from sqzx.metrics import MetricsLog, reached
 from sqzx.model import Model, check_fits, model_digest, write_model
 from sqzx.network import Apply, Parameters, initial_parameters, pure
 from sqzx.optimizer import hyperparameters, make_optimizer
@@ -145,7 +145,7 @@ def _train(
 ) -> None:
     standing: dict[int, list[tuple[Job, Restored]]] = {}
     for job in jobs:
-        restored = _restored(job, fresh_state(task, job.config))
+        restored = _restored(job, fresh_state(task, job.config), task.per_epoch)
         if job.pause is not None and job.pause * task.per_epoch <= restored.step < task.total:
             job.on_end(Paused(restored.step // task.per_epoch, job.config.train.epochs))
             continue
@@ -220,17 +220,18 @@ def compiled(task: Task, configs: Sequence[TrialConfig], state: TrainState) -> P
     )
 
 
-def _restored(job: Job, start: TrainState) -> Restored:
+def _restored(job: Job, start: TrainState, per_epoch: int) -> Restored:
     """Return the state from which a trial goes on, and tell of what was damaged."""
     where, halves = job.folder.checkpoints, job.folder.halves
+    if found := checkpoints.steps(where):
+        told = reached(job.folder, per_epoch)
+        for step in [step for step in found if step > told]:
+            job.on_fault(f"metrics.jsonl lacks lines before the checkpoint of step {step}, which was removed")
+            checkpoints.forget(where, step, halves=halves)
     restored = checkpoints.restore(where, start, halves=halves)
     for fault in restored.faults:
         job.on_fault(fault)
-    if reaches(job.folder, restored.step):
-        return restored
-    job.on_fault(f"metrics.jsonl lacks steps before the checkpoint of step {restored.step}: it began again")
-    checkpoints.forget(where, halves=halves)
-    return Restored(0, start, {}, ())
+    return restored
 
 
 def _train_together(

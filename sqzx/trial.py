@@ -20,6 +20,7 @@ import datetime
 import hashlib
 import json
 import socket
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +37,7 @@ STATES: tuple[State, ...] = State.__args__[:-1]  # type: ignore[attr-defined]
 """What may be. "unknown" is no state of a trial, but what a view says that cannot see it."""
 
 FINAL_FILES = ("result.json", "predictions.npz", "model.safetensors", "compressed.sqz")
-"""What a finished trial leaves. Its status keeps their digests: what is lost or damaged is made again."""
+"""What a finished trial leaves. Its status keeps their digests (`TrialFolder.read_checked_status`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +137,11 @@ class TrialFolder:
         """Who may write here; see `sqzx.claims`."""
         return self.path / ".writer"
 
+    @property
+    def old_claim_file(self) -> Path:
+        """What runners from before `writer` locked, and left behind."""
+        return self.path / ".claim"
+
     def write_config(self, config: TrialConfig) -> None:
         """Write `config.json`."""
         write_json(self.config_file, config.to_json(), halves=self.halves)
@@ -151,8 +157,8 @@ class TrialFolder:
     def read_status(self) -> Status:
         """Read `status.json`. Without one a trial is pending; "running" of a dead process is interrupted.
 
-        So is one that was done and lacks a file now. A file that says nothing sensible is a failure of that
-        trial alone, and the others go on.
+        So is one that was done and whose result is lost since: all its numbers are there. A file that says
+        nothing sensible is a failure of that trial alone, and the others go on.
         """
         if not self.status_file.exists():
             return Status()
@@ -165,19 +171,29 @@ class TrialFolder:
             return Status(status="failed", reason=f"its status.json is not readable: {error}")
         if status.status == "running" and lives(status) is False:
             return status.but(status="interrupted", reason="its process ended without a word")
-        lost = [name for name in status.files if not (self.path / name).is_file()]
-        if status.status == "done" and lost:
-            return status.but(status="interrupted", reason=f"was done, but its {lost[0]} is missing")
+        if status.status == "done" and (name := self.result_file.name) in status.files:
+            try:
+                if self.read_result() is None:
+                    return _undone(status, f"its {name} is missing")
+            except InputError:
+                return _undone(status, f"its {name} is not readable")
         return status
 
-    def read_checked_status(self) -> Status:
-        """Read `status.json` and, of a trial that is done, all files, too: damaged, it is interrupted."""
+    def read_checked_status(self, needed: Collection[str] = ()) -> Status:
+        """Read `status.json` and all files of a trial that is done, for whoever may train it again.
+
+        One with a file that has changed is interrupted, and says so in its faults. Others than `result.json`
+        may be missing: whoever looks after a study removes large ones, or copies it without. Of `FINAL_FILES`
+        those that are `needed` may not.
+        """
         status = self.read_status()
         if status.status == "done":
             found = self.digests()
             for name, digest in status.files.items():
-                if found.get(name) != digest:
-                    return status.but(status="interrupted", reason=f"was done, but its {name} has changed")
+                if name in found and found[name] != digest:
+                    return _undone(status, f"its {name} has changed")
+                if name not in found and name in needed:
+                    return _undone(status, f"its {name} is missing")
         return status
 
     def digests(self) -> dict[str, str]:
@@ -222,6 +238,12 @@ class TrialFolder:
         if not self.log_file.exists():
             return []
         return self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+
+
+def _undone(status: Status, why: str) -> Status:
+    """Return the status of a trial that is to be made again, and says so from now on."""
+    reason = f"was done, but {why}"
+    return status.but(status="interrupted", reason=reason, faults=(*status.faults, reason), files={})
 
 
 def now() -> str:

@@ -50,7 +50,7 @@ def pack(root: Path, trials: Sequence[str], known: Stamps) -> tuple[bytes, Stamp
 def unpack(packed: bytes, root: Path, halves: Mapping[str, Path] | None = None) -> None:
     """Write packed files below `root`, each whole; remove checkpoints that are gone where they come from.
 
-    `halves` is for each trial whose folder is claimed the claim's own folder (`files.write_whole`). Raises
+    `halves` is for each trial whose folder is claimed the claim's own folder (`files.in_place_of`). Raises
     `SqzxError` where a name leads out of `root`.
     """
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:

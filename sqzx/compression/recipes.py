@@ -8,12 +8,14 @@ file.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from sqzx.claims import ClaimedElsewhere, claim, when_free
 from sqzx.compression import stages
 from sqzx.compression.compressed import Compressed, named_layers
 from sqzx.compression.config import CompressConfig
@@ -24,10 +26,13 @@ from sqzx.counting import count
 from sqzx.data.splits import Split, Splits, load_splits_of
 from sqzx.errors import InputError
 from sqzx.evaluation import Scores, score
-from sqzx.files import read_json, remove_whole, write_json
+from sqzx.files import holds_files, read_json, remove_whole, write_json
 from sqzx.model import Model, check_fits, model_digest
 from sqzx.prediction import model_logits
 from sqzx.trial import TrialFolder
+
+RECIPE = "recipe.json"
+"""What the work folder is for; the stages beside it are those of this recipe."""
 
 
 class Measured(NamedTuple):
@@ -83,10 +88,10 @@ def compress(
 ) -> Made:
     """Compress a network by a recipe into the file `out`; `trial` says how it was trained.
 
-    What is found in the folder `work` is gone on with, and the folder is removed at the end. `InputError`
-    where it holds another compression, where the network has layers that are two, and where its images or
-    classes are not those of the data; `Interrupted` where the listener asks to stop. `halves` is where files
-    are until they are whole, as in `files.write_whole`.
+    What is found in the folder `work` is gone on with, and the folder is removed at the end, unless there is
+    a claim on it. `InputError` where it holds another compression, where the network has layers that are two,
+    and where its images or classes are not those of the data; `Interrupted` where the listener asks to stop.
+    `halves` is where files are until they are whole, as in `files.in_place_of`.
     """
     check_fits(dense, trial.model, trial.data.image_shape)
     _begin(work, dense, trial, config, halves)
@@ -132,14 +137,56 @@ def compress(
         epochs=sum(result["epochs"] for result in trainings),
         steps=sum(result["steps"] for result in trainings),
     )
-    remove_whole(work, halves=halves)
+    _end(work, halves)
     return made
+
+
+def compress_alone(
+    dense: Model, trial: TrialConfig, config: CompressConfig, out: Path, listener: Listener
+) -> Made:
+    """Compress into `out` as `compress` does, while no other process does; the work folder is beside it.
+
+    Raises `ClaimedElsewhere` where another process is seen to be at work there, or has taken over.
+    """
+    work = TrialFolder(out.with_name(f"{out.name}.work"))
+
+    def act() -> Made | None:
+        try:
+            with claim(work) as held:
+
+                def should_stop() -> bool:
+                    held.check()
+                    return listener.should_stop()
+
+                own, halves = replace(listener, should_stop=should_stop), held.folder.halves
+                try:
+                    return compress(dense, trial, config, out, work.path, own, halves=halves)
+                except Exception:
+                    if held.is_held():
+                        raise
+                    return None
+                finally:
+                    if not holds_files(work.path):
+                        held.end_folder()
+        except ClaimedElsewhere:
+            return None
+
+    return when_free(work, act, listener.say, listener.should_stop)
+
+
+def _end(work: Path, halves: Path | None) -> None:
+    """Remove what is in the work folder but a claim on it, last of all what says what it is for."""
+    for path in sorted(work.iterdir(), key=lambda path: path.name == RECIPE):
+        if path.name != TrialFolder(work).writer.name:
+            remove_whole(path, halves=halves)
+    with suppress(OSError):
+        work.rmdir()
 
 
 def _begin(work: Path, dense: Model, trial: TrialConfig, config: CompressConfig, halves: Path | None) -> None:
     """Say in the work folder what it is for, or refuse one that is for something else."""
     told = {"model": model_digest(dense), **replace(trial, compress=config).to_json()}
-    file = work / "recipe.json"
+    file = work / RECIPE
     if not file.exists():
         write_json(file, told, halves=halves)
     elif read_json(file) != told:

@@ -5,9 +5,11 @@ decides which one comes next, and where one is killed or stopped. The folder kno
 file system does, and checks at each write that comes into place what must never happen.
 """
 
+import errno
 import itertools
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sqzx.claim_protocol import FREE, Holder, Watch, claimed, release
@@ -20,10 +22,14 @@ PATIENCE, PERIOD = 12.0, 2.0
 
 @dataclass
 class Inside:
-    """The folder inside of `.writer/`: which `halves` it has, by a number never used again, and its beat."""
+    """An entry of `.writer/`: which `halves` it has, by a number never used again, and its beat."""
 
     halves: int | None = None
     beat: str = ""
+
+    def is_empty(self) -> bool:
+        """Whether another folder may be renamed onto it."""
+        return self.halves is None and not self.beat
 
 
 @dataclass
@@ -32,7 +38,7 @@ class Disk:
 
     remembering: bool
     torn_listing: bool
-    writer: dict[str, Inside] | None = None
+    writer: dict[str, Inside] = field(default_factory=dict)
     halves: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     checkpoint: int = 0
     metrics: list[int] = field(default_factory=list)
@@ -41,7 +47,6 @@ class Disk:
 
     def accepts(self, name: str, halves: int | None) -> bool:
         """Whether a rename out of these halves succeeds: they are there, and found under that name."""
-        assert self.writer is not None
         there = [inside.halves for key, inside in self.writer.items() if self.remembering or key == name]
         return halves is not None and halves in there
 
@@ -77,6 +82,7 @@ class SimulatedProcess:
         self.alive, self.stopped, self.waiting_to_die = True, False, False
         self.name: str | None = None  # under which it believes to hold the claim
         self.beats = 0
+        self.failing = self.busy = 0  # so many changes fail for want of space, so many folders are not empty
         self.error: BaseException | None = None
         self._go, self._paused = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -96,7 +102,7 @@ class SimulatedProcess:
 
     def tick(self) -> None:
         """Beat, as the thread of its own does that each process has for it."""
-        if self.alive and not self.stopped and self.name is not None and self.disk.writer is not None:
+        if self.alive and not self.stopped and self.name is not None:
             self.beats += 1
             if (inside := self.disk.writer.get(self.name)) is not None:
                 inside.beat = str(self.beats)
@@ -128,20 +134,24 @@ class SimulatedProcess:
     def _work(self) -> None:
         while self.disk.checkpoint < GOAL:
             me = self._new_name()
-            if claimed(self, me):
-                self.disk.holder = self.name = me
-                self._train(me)
-                self.name = None
-                self.rename(me, FREE)
-            else:
-                self._wait()
+            try:
+                if not claimed(self, me):
+                    self._wait()
+                    continue
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+                continue
+            self.disk.holder = self.name = me
+            self._train(me)
+            self.name = None
+            with suppress(OSError):
+                release(self, me, me)
 
     def _new_name(self) -> str:
         return Holder(f"{next(self.world.numbers):016x}", self.identity).name
 
     def _train(self, me: str) -> None:
         disk, halves = self.disk, None
-        assert disk.writer is not None
         if (inside := disk.writer.get(me)) is not None:
             halves = inside.halves  # what a client that remembers believes from now on
         done = disk.checkpoint
@@ -164,54 +174,68 @@ class SimulatedProcess:
                 case "free":
                     return
                 case "abandoned":
-                    assert watch.name is not None
-                    release(self, self._new_name(), watch.name)
-                    return
+                    for name in watch.beats:
+                        with suppress(OSError):
+                            release(self, self._new_name(), name)
             self.pause()
 
     # What the protocol asks of files, each operation after a pause.
 
     def found(self) -> None:
-        self.pause()
-        if self.disk.writer is None:
-            self.disk.writer = {FREE: Inside()}
+        if not self.names():
+            self._change()
+            self.disk.writer.setdefault(FREE, Inside())
 
     def names(self) -> list[str]:
         self.pause()
-        before = list(self.disk.writer or ())
+        before = sorted(self.disk.writer)
         if self.disk.torn_listing:
             self.pause()
-            return [name for name in before if name in (self.disk.writer or ())]
+            return [name for name in before if name in self.disk.writer]
         return before
 
     def rename(self, old: str, new: str) -> bool:
-        self.pause()
-        assert self.disk.writer is not None
+        self._change()
         if old not in self.disk.writer:
             return False
+        if old != new and new in self.disk.writer and not self.disk.writer[new].is_empty():
+            return False
         self.disk.writer[new] = self.disk.writer.pop(old)
-        assert len(self.disk.writer) == 1
         return True
 
     def renew(self, name: str) -> None:
         for halves in (None, next(self.disk.halves)):
-            self.pause()
-            assert self.disk.writer is not None
+            self._change()
             if name not in self.disk.writer:
-                raise FileNotFoundError(name)
+                raise FileNotFoundError(errno.ENOENT, "no such folder", name)
+            if self.busy:
+                self.busy -= 1
+                raise OSError(errno.ENOTEMPTY, "a late writer's file is there", name)
             self.disk.writer[name].halves = halves
 
+    def remove(self, name: str) -> None:
+        self._change()
+        if name in self.disk.writer:
+            self.disk.writer[name].halves = None
+        self._change()
+        self.disk.writer.pop(name, None)
+
     def beat(self, name: str, count: int) -> bool:
-        self.pause()
-        assert self.disk.writer is not None
+        self._change()
         if name not in self.disk.writer:
             return False
         self.disk.writer[name].beat = str(count)
         return True
 
+    def _change(self) -> None:
+        self.pause()
+        if self.failing:
+            self.failing -= 1
+            raise OSError(errno.ENOSPC, "no space left")
+
     def heard(self, name: str) -> str:
         self.pause()
-        inside = (self.disk.writer or {}).get(name)
+        inside = self.disk.writer.get(name)
         return "" if inside is None else inside.beat
 
     def lives(self, name: str) -> bool | None:
@@ -237,6 +261,13 @@ class World:
         process = SimulatedProcess(self, host)
         self.processes.append(process)
         return process
+
+    def copy_over(self, host: int | None) -> None:
+        """Copy an earlier state of the folder over it: free, or held by what is no more a process of a host."""
+        name = FREE
+        if host is not None:
+            name = Holder(f"{next(self.numbers):016x}", Process(f"{host:012x}", next(self.numbers), "0")).name
+        self.disk.writer.setdefault(name, Inside()).beat = "17"
 
     def pass_fairly(self, rounds: int) -> None:
         """Let time pass in which every process that is not stopped makes a few operations and beats."""

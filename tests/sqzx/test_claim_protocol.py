@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from sqzx.claim_protocol import Holder, Watch
+from sqzx.claim_protocol import FREE, TRIES, Holder, Watch, claimed, release
 from sqzx.processes import Process
 from tests.sqzx.simulated_runners import GOAL, PATIENCE, PERIOD, World
 
@@ -60,6 +60,18 @@ class Runners(RuleBasedStateMachine):
     @rule(number=which)
     def wakes_up(self, number):
         self.chosen(number).stopped = False
+
+    @rule(number=which, changes=st.integers(1, 4))
+    def has_no_space(self, number, changes):
+        self.chosen(number).failing = changes
+
+    @rule(number=which, times=st.integers(1, 2 * TRIES))
+    def meets_a_late_writer(self, number, times):
+        self.chosen(number).busy = times
+
+    @rule(host=st.none() | st.integers(0, 3))
+    def an_earlier_study_is_copied_over(self, host):
+        self.world.copy_over(host)
 
     @precondition(lambda self: self.world is not None and len(self.world.processes) < MOST)
     @rule(host=st.integers(0, 2))
