@@ -5,6 +5,8 @@ them between any two, and lets time pass on clocks that differ by days. That no 
 holder comes into place, and that no checkpoint is made twice or left out, the simulated folder checks itself.
 """
 
+import errno
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from sqzx.claim_protocol import FREE, TRIES, Holder, Watch, claimed, release
 from sqzx.processes import Process
-from tests.sqzx.simulated_runners import GOAL, PATIENCE, PERIOD, World
+from tests.sqzx.simulated_runners import GOAL, PATIENCE, PERIOD, SimulatedProcess, World
 
 MOST = 6
 which = st.integers(0, MOST - 1)
@@ -104,6 +106,26 @@ def assert_ends_well(world):
     assert not any(process.alive for process in world.processes)
 
 
+NAME = "00ff.aaaaaaaaaaaa.7.1"
+
+
+class Taker(SimulatedProcess):
+    """A process that does what the test calls."""
+
+    def __init__(self, world):
+        self.world, self.disk, self.identity = world, world.disk, Holder.of(NAME).process
+        self.failing = self.busy = 0
+        self.full = False
+
+    def pause(self):
+        pass
+
+    def beat(self, name, count):
+        if self.full:
+            raise OSError(errno.ENOSPC, "no space left")
+        return super().beat(name, count)
+
+
 @pytest.fixture(params=[False, True], ids=["local", "remembering"])
 def world(request):
     world = World(remembering=request.param, torn_listing=False)
@@ -173,6 +195,82 @@ def test_one_that_wakes_up_while_another_works_disturbs_nothing(world, operation
             assert_ends_well(world)
         finally:
             world.end()
+
+
+@pytest.mark.parametrize("copied", [None, 0, 1, 3], ids=["free", "own host", "other host", "unseen host"])
+@pytest.mark.parametrize("first", range(3, 12))
+def test_of_several_entries_one_is_left_and_never_two_hold_one_each(world, copied, first):
+    """One process is stopped after any of its operations, while another goes on beside a copied entry."""
+    for second in range(1, 12):
+        world = World(remembering=world.disk.remembering, torn_listing=False)
+        one, two = world.start(0), world.start(1)
+        try:
+            for _ in range(first):
+                one.step()
+            world.copy_over(copied)
+            for _ in range(second):
+                two.step()
+            for _ in range(MOST_OPERATIONS):
+                one.step()
+                two.step()
+            world.pass_fairly(100)
+            assert_ends_well(world)
+        finally:
+            world.end()
+
+
+def test_one_that_lives_and_beats_keeps_its_claim_beside_a_copied_entry(world):
+    holder = world.start(0)
+    while world.disk.holder is None:
+        holder.step()
+    name = world.disk.holder
+    for host in (None, 0, 3):
+        world.copy_over(host)
+    for host in (0, 1, 2):
+        world.start(host)
+    for _ in range(100):
+        world.time += PERIOD
+        holder.tick()
+        for process in world.processes[1:]:
+            for _ in range(6):
+                process.step()
+    world.pass_fairly(100)
+    assert world.disk.writers == [name] * GOAL
+
+
+class TestErrors:
+    """An error of the disk may come at any change, and leaves the claim to somebody."""
+
+    @pytest.mark.parametrize("operations", range(MOST_OPERATIONS))
+    def test_one_for_which_there_is_no_space_at_any_change_goes_on_when_there_is(self, world, operations):
+        process = world.start(0)
+        for _ in range(operations):
+            process.step()
+        process.failing = 3
+        assert_ends_well(world)
+
+    def test_what_could_not_be_taken_is_free_again(self, world):
+        other = Taker(world)
+        other.full = True
+        with pytest.raises(OSError, match="no space"):
+            claimed(other, NAME)
+        assert list(world.disk.writer) == [FREE]
+
+    def test_a_late_writer_that_is_soon_done_is_got_round_and_one_that_is_not_costs_the_claim(self, world):
+        other = Taker(world)
+        other.busy = TRIES - 1
+        assert claimed(other, NAME)
+        release(other, NAME, NAME)
+        other.busy = TRIES
+        assert not claimed(other, NAME)
+        assert list(world.disk.writer) == [FREE]
+
+    def test_where_a_copy_brought_another_free_entry_the_own_one_is_removed(self, world):
+        other = Taker(world)
+        assert claimed(other, NAME)
+        world.copy_over(None)
+        release(other, NAME, NAME)
+        assert list(world.disk.writer) == [FREE]
 
 
 def test_one_that_lives_and_beats_keeps_its_claim(world):
@@ -274,6 +372,9 @@ def test_a_holders_name_tells_its_process():
     assert Holder.of(holder.name) == holder
 
 
-@pytest.mark.parametrize("name", ["free", "", "a.b.c.d", "a.b.1", "a.b.1.c.d", ".DS_Store"])
+@pytest.mark.parametrize(
+    "name",
+    ["free", "", "a.b.c.d", "a.b.1", "a.b.1.c.d", ".DS_Store", "@eaDir", "00ff.b.1.c 2", "notes.b.1.txt"],
+)
 def test_other_names_are_no_holders(name):
     assert Holder.of(name) is None
