@@ -104,7 +104,7 @@ class WriterFiles(Protocol):
         """Make `.writer/` with `free` in it, unless it has an entry."""
 
     def names(self) -> list[str]:
-        """Return the entries, `free` and those of a `Holder`; while a name changes it may be neither or both."""
+        """Return the entries: `free`, and `Holder`s. While a name changes it may be neither or both."""
         ...
 
     def rename(self, old: str, new: str) -> bool:

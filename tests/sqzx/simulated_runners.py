@@ -73,6 +73,10 @@ class Killed(BaseException):
     """Ends the thread of a killed process."""
 
 
+class NoSpaceError(OSError):
+    """A change that a full disk did not let be made."""
+
+
 class SimulatedProcess:
     """A process that claims the trial, or waits until it may, and works on it; see `sqzx.claim_protocol`."""
 
@@ -138,13 +142,12 @@ class SimulatedProcess:
                 if not claimed(self, me):
                     self._wait()
                     continue
-            except OSError as error:
-                assert error.errno == errno.ENOSPC
+            except NoSpaceError:
                 continue
             self.disk.holder = self.name = me
             self._train(me)
             self.name = None
-            with suppress(OSError):
+            with suppress(NoSpaceError):
                 release(self, me, me)
 
     def _new_name(self) -> str:
@@ -175,7 +178,7 @@ class SimulatedProcess:
                     return
                 case "abandoned":
                     for name in watch.beats:
-                        with suppress(OSError):
+                        with suppress(NoSpaceError):
                             release(self, self._new_name(), name)
             self.pause()
 
@@ -231,7 +234,7 @@ class SimulatedProcess:
         self.pause()
         if self.failing:
             self.failing -= 1
-            raise OSError(errno.ENOSPC, "no space left")
+            raise NoSpaceError(errno.ENOSPC, "no space left")
 
     def heard(self, name: str) -> str:
         self.pause()
@@ -263,7 +266,7 @@ class World:
         return process
 
     def copy_over(self, host: int | None) -> None:
-        """Copy an earlier state of the folder over it: free, or held by what is no more a process of a host."""
+        """Copy an earlier state over the folder: free, or held by what is no more a process of a host."""
         name = FREE
         if host is not None:
             name = Holder(f"{next(self.numbers):016x}", Process(f"{host:012x}", next(self.numbers), "0")).name

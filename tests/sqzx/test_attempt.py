@@ -10,9 +10,9 @@ import time
 import pytest
 
 from sqzx.attempt import attempt, attempt_stack
-from sqzx.claims import ClaimedElsewhere, claim, is_claimed, look, new_watch, set_free
+from sqzx.claims import ClaimedElsewhere, claim, look, new_watch, set_free
 from sqzx.errors import InputError, Interrupted, NonFiniteError
-from sqzx.trial import TrialFolder
+from sqzx.trial import Status, TrialFolder
 
 HOLD = """
 import sys, time
@@ -23,6 +23,10 @@ with claim(TrialFolder(Path(sys.argv[1]))):
     print("held", flush=True)
     time.sleep(60)
 """
+
+
+def is_claimed(folder):
+    return look(new_watch(), folder) != "free"
 
 
 @pytest.fixture
@@ -170,9 +174,23 @@ class TestALostClaim:
         status, _ = run(tiny(), folder)
         assert (status.status, status.attempts) == ("done", 2)
 
-    def test_the_device_that_jax_computes_on_is_told(self, folder, tiny, ending):
-        ending(lambda *_, **__: None)
+    def test_asked_to_stop_while_it_waits_it_is_interrupted_and_has_written_nothing(
+        self, folder, tiny, ending
+    ):
+        ending(lambda *_, **__: pytest.fail("trained in a claimed folder"))
+        with claim(folder):
+            pass
+        os.rename(folder.writer / "free", folder.writer / "00ff.aaaaaaaaaaaa.1.1")
+        asked = iter([False, True])
+        with pytest.raises(Interrupted, match="stopped while waiting"):
+            run(tiny(), folder, should_stop=lambda: next(asked))
+        assert os.listdir(folder.path) == [".writer"]
+
+    def test_the_device_that_jax_computed_on_is_told_with_the_end(self, folder, tiny, ending):
+        during = []
+        ending(lambda config, folder, **_: during.append(folder.read_status().provenance))
         status, _ = run(tiny(), folder)
+        assert "device" not in during[0]
         assert status.provenance["device"]["platform"] == "cpu"
         assert status.provenance["device"]["count"] >= 1
         assert folder.read_status().provenance == status.provenance
@@ -256,6 +274,17 @@ class TestEndings:
 
 
 class TestAttempts:
+    def test_one_that_was_done_and_failed_before_it_could_be_made_again_has_no_fault_without_a_reason(
+        self, folder, tiny, ending
+    ):
+        """A runner has settled what its process could not, and `retry` has made that pending."""
+        folder.write_status(Status(status="done", files={"result.json": "00"}))
+        folder.write_status(folder.read_status().but(status="failed", reason="killed"))
+        folder.write_status(folder.read_status().but(status="pending", reason=None))
+        ending(lambda *_, **__: None)
+        status, _ = run(tiny(), folder)
+        assert status.faults == ("was done, but its result.json is missing",)
+
     def test_attempts_are_counted_and_what_is_done_stays_done(self, folder, tiny, ending):
         ending(Interrupted("stopped"))
         assert run(tiny(), folder)[0].attempts == 1

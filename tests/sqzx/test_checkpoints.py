@@ -134,6 +134,13 @@ def test_half_folders_are_no_checkpoints(folder):
     assert restored.faults == ()
 
 
+def test_a_folder_that_a_late_writer_made_is_no_checkpoint_and_goes(folder):
+    (folder / "20").mkdir()
+    assert checkpoints.steps(folder) == [10, 5]
+    checkpoints.save(folder, 15, state_of(15), {})
+    assert sorted(os.listdir(folder)) == ["10", "15"]
+
+
 def test_a_save_that_fails_leaves_the_others_and_nothing_half(folder, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")

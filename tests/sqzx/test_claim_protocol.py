@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from sqzx.claim_protocol import FREE, TRIES, Holder, Watch, claimed, release
 from sqzx.processes import Process
-from tests.sqzx.simulated_runners import GOAL, PATIENCE, PERIOD, SimulatedProcess, World
+from tests.sqzx.simulated_runners import GOAL, PATIENCE, PERIOD, NoSpaceError, SimulatedProcess, World
 
 MOST = 6
 which = st.integers(0, MOST - 1)
@@ -122,7 +122,7 @@ class Taker(SimulatedProcess):
 
     def beat(self, name, count):
         if self.full:
-            raise OSError(errno.ENOSPC, "no space left")
+            raise NoSpaceError(errno.ENOSPC, "no space left")
         return super().beat(name, count)
 
 

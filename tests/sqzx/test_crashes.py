@@ -13,8 +13,10 @@ import sys
 
 import pytest
 
+from sqzx import checkpoints
 from sqzx.attempt import attempt
-from sqzx.trial import TrialFolder
+from sqzx.claims import claim
+from sqzx.trial import FINAL_FILES, TrialFolder
 
 KILLED = """
 import json, os, signal, sys, time
@@ -100,36 +102,82 @@ def test_a_file_of_a_finished_trial_that_is_lost_or_damaged_is_made_again(
     if damage == "missing":
         file.unlink()
         why = f"was done, but its {name} is missing"
-        assert folder.read_status().status == "interrupted"
     elif damage == "changed":
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 1
         file.write_bytes(content)
     else:
         file.write_bytes(b"")
-    found = folder.read_checked_status()
+    if name == "result.json" and damage != "changed":
+        found = folder.read_status()  # any view sees it
+        why = why.replace("has changed", "is not readable")
+    else:
+        found = folder.read_checked_status(FINAL_FILES)
     assert (found.status, found.reason) == ("interrupted", why)
     status = go_on(tiny(), folder)
     assert (status.status, status.attempts, status.faults) == ("done", 2, (why,))
     assert outcome(folder) == outcome(finished)
-    assert folder.read_checked_status().status == "done"
+    assert folder.read_checked_status(FINAL_FILES).status == "done"
 
 
-@pytest.mark.parametrize("damage", ["missing", "a line too few", "odd bytes"])
-def test_metrics_that_do_not_reach_the_checkpoint_are_made_again(finished, tiny, outcome, tmp_path, damage):
+@pytest.mark.parametrize(
+    ("name", "needed"), [("predictions.npz", ()), ("model.safetensors", ()), ("model.safetensors", "needed")]
+)
+def test_a_large_file_that_was_removed_is_made_again_where_something_needs_it(
+    finished, tiny, outcome, tmp_path, name, needed
+):
+    """As by a copy without large files: what is finished stays so, and `sqzx train` on it makes the file."""
     folder = TrialFolder(shutil.copytree(finished.path, tmp_path / "trial"))
+    (folder.path / name).unlink()
+    assert folder.read_status() == folder.read_checked_status() == finished.read_status()
+    why = f"was done, but its {name} is missing"
+    found = folder.read_checked_status((name,) if needed else ("compressed.sqz",))
+    assert (found.status, found.faults) == (("interrupted", (why,)) if needed else ("done", ()))
+    assert go_on(tiny(), folder).faults == (why,)
+    assert outcome(folder) == outcome(finished)
+
+
+METRICS_DAMAGE = {
+    "missing": (lambda lines: [], 0),
+    "a line too few": (lambda lines: lines[:3] + lines[4:], 0),
+    "odd bytes": (lambda lines: [*lines[:3], b"\0\0\n", *lines[4:]], 0),
+    "a cut end": (lambda lines: [*lines[:8], lines[8][:7]], 5),
+    "odd bytes at the end": (lambda lines: [*lines[:8], b"\xff\xfe\n", *lines[9:]], 5),
+    "no scores of the last epoch": (lambda lines: lines[:-1], 5),
+    "no scores of the first epoch": (lambda lines: lines[:5] + lines[6:], 0),
+}
+
+
+@pytest.mark.parametrize("damage", METRICS_DAMAGE)
+def test_checkpoints_that_the_metrics_do_not_reach_are_removed_and_the_one_before_serves(
+    saved_twice, tiny, outcome, tmp_path, damage
+):
+    harm, step = METRICS_DAMAGE[damage]
+    folder = TrialFolder(shutil.copytree(saved_twice.path, tmp_path / "trial"))
     folder.result_file.unlink()
     lines = folder.metrics_file.read_bytes().splitlines(keepends=True)
-    if damage == "missing":
-        folder.metrics_file.unlink()
-    else:
-        folder.metrics_file.write_bytes(
-            b"".join(lines[:3] + [b"\0\0\n"] * (damage == "odd bytes") + lines[4:])
-        )
+    folder.metrics_file.write_bytes(b"".join(harm(lines)))
     status = go_on(tiny(), folder)
     assert status.status == "done"
-    assert "metrics.jsonl lacks steps before the checkpoint of step 10: it began again" in status.faults
-    assert outcome(folder) == outcome(finished)
+    assert [fault for fault in status.faults if "metrics" in fault] == [
+        f"metrics.jsonl lacks lines before the checkpoint of step {lost}, which was removed"
+        for lost in (10, 5)
+        if lost > step
+    ]
+    assert outcome(folder) == outcome(saved_twice)
+
+
+@pytest.fixture(scope="module")
+def saved_twice(tiny, tmp_path_factory):
+    """A trial that is done, with the checkpoints of both its epochs. Not to be written into."""
+    folder = TrialFolder(tmp_path_factory.mktemp("saved") / "trial")
+    with claim(folder) as held:
+        held.folder.write_pause(1)
+    assert go_on(tiny(), folder).status == "censored"
+    folder.write_pause(None)
+    assert go_on(tiny(), folder).status == "done"
+    assert checkpoints.steps(folder.checkpoints) == [10, 5]
+    return folder
 
 
 def test_a_late_writer_of_metrics_is_not_heard(tmp_path):
