@@ -1,10 +1,14 @@
 """Recipes end to end on a tiny network, cut and uncut, and what each key of them changes."""
 
+import os
+import time
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from sqzx.claims import ClaimedElsewhere, claim
 from sqzx.compression import recipes, stages
 from sqzx.compression.compressed import Compressed
 from sqzx.compression.config import CompressConfig
@@ -15,6 +19,7 @@ from sqzx.compression.stages import Listener, Setting
 from sqzx.data.splits import load_splits_of
 from sqzx.errors import InputError, Interrupted
 from sqzx.evaluation import score
+from sqzx.files import remove_whole
 from sqzx.model import Model
 from sqzx.network import initial_parameters
 from sqzx.prediction import evaluate, model_logits
@@ -193,6 +198,110 @@ def test_a_damaged_stage_is_done_again_and_said(dense, trial, tmp_path):
     recipes.compress(dense, trial, config, tmp_path / "a.sqz", work, replace(SILENT, on_fault=faults.append))
     assert len(faults) == 1
     assert "1-prune.sqz" in faults[0]
+
+
+class TestAlone:
+    """`compress_alone`: one process at a time has the work folder."""
+
+    SHARE = config_of(density=0.4, bits=3, retrain_epochs=0, share_epochs=0)
+    ELSEWHERE = "0123456789abcdef.aaaaaaaaaaaa.1.1"
+
+    @pytest.fixture
+    def out(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("SQZX_PATIENCE", "0.5")
+        return tmp_path / "a.sqz"
+
+    @pytest.fixture
+    def folder(self, out):
+        return TrialFolder(out.with_name("a.sqz.work"))
+
+    def test_nothing_is_left_but_the_file(self, out, dense, trial):
+        recipes.compress_alone(dense, trial, self.SHARE, out, SILENT)
+        assert os.listdir(out.parent) == ["a.sqz"]
+
+    def test_input_that_is_refused_leaves_nothing(self, out, trial, dense):
+        other = replace(trial, model=replace(trial.model, base_e=16))
+        with pytest.raises(InputError):
+            recipes.compress_alone(dense, other, self.SHARE, out, SILENT)
+        assert os.listdir(out.parent) == []
+
+    def test_a_silent_process_of_another_boot_is_waited_for_and_followed(self, out, folder, dense, trial):
+        (folder.writer / self.ELSEWHERE).mkdir(parents=True)
+        said = []
+        recipes.compress_alone(dense, trial, self.SHARE, out, replace(SILENT, say=said.append))
+        assert said[0] == f"{folder.path}: claimed; waiting 0.5 s for a sign of life"
+        assert os.listdir(out.parent) == ["a.sqz"]
+
+    def test_while_it_waits_it_can_be_asked_to_stop(self, out, folder, dense, trial):
+        (folder.writer / self.ELSEWHERE).mkdir(parents=True)
+        with pytest.raises(Interrupted):
+            recipes.compress_alone(dense, trial, self.SHARE, out, replace(SILENT, should_stop=lambda: True))
+
+    def test_where_another_is_at_work_nothing_is_written(self, out, folder, dense, trial):
+        with claim(folder), pytest.raises(ClaimedElsewhere):
+            recipes.compress_alone(dense, trial, self.SHARE, out, SILENT)
+        assert os.listdir(folder.path) == [".writer"]
+        assert not out.exists()
+
+    @pytest.mark.parametrize("at", ["none", "prune", "round"])
+    def test_one_that_was_overtaken_writes_and_removes_nothing_of_the_others(
+        self, out, folder, dense, trial, at
+    ):
+        """It wakes up while the other is at work, and is refused; the other's claim and files stay."""
+        others = []
+
+        def sleep(line):
+            if line.startswith(at) and not others:
+                mine = next(name for name in os.listdir(folder.writer))
+                os.rename(folder.writer / mine, folder.writer / "free")
+                others.append(stack.enter_context(claim(folder)))
+                others.append({p: p.read_bytes() for p in folder.path.iterdir() if p.is_file()})
+
+        with ExitStack() as stack:
+            with pytest.raises(ClaimedElsewhere):
+                recipes.compress_alone(dense, trial, self.SHARE, out, replace(SILENT, say=sleep))
+            held, before = others
+            assert held.is_held()
+            assert {p: p.read_bytes() for p in folder.path.iterdir() if p.is_file()} == before
+            assert os.listdir(out.parent) == ["a.sqz.work"]
+
+    def test_a_training_stops_at_the_step_at_which_it_finds_that_it_was_overtaken(
+        self, out, folder, dense, trial
+    ):
+        steps = []
+
+        def should_stop():
+            steps.append(1)
+            if len(steps) == 1:
+                (mine,) = os.listdir(folder.writer)
+                os.rename(folder.writer / mine, folder.writer / "free")
+                time.sleep(0.2)  # four beats
+            return len(steps) > 3
+
+        with pytest.raises(Interrupted, match="stopped at step"):
+            recipes.compress_alone(dense, trial, DEEP, out, replace(SILENT, should_stop=should_stop))
+        assert len(steps) == 4, "once as itself, and then as the next"
+
+    def test_cut_in_the_end_it_goes_on_with_nothing_of_another_recipe(
+        self, out, folder, dense, trial, monkeypatch
+    ):
+        """What says which recipe the work is of goes last."""
+        gone = []
+
+        def killed(path, **keys):
+            gone.append(path.name)
+            if len(gone) > 1:
+                raise KeyboardInterrupt
+            remove_whole(path, **keys)
+
+        monkeypatch.setattr(recipes, "remove_whole", killed)
+        with pytest.raises(KeyboardInterrupt):
+            recipes.compress_alone(dense, trial, self.SHARE, out, SILENT)
+        monkeypatch.undo()
+        with pytest.raises(InputError, match="holds the work of another compression"):
+            recipes.compress_alone(dense, trial, replace(self.SHARE, bits=4), out, SILENT)
+        recipes.compress_alone(dense, trial, self.SHARE, out, SILENT)
+        assert os.listdir(out.parent) == ["a.sqz"]
 
 
 def test_the_work_of_another_compression_is_refused(dense, trial, tmp_path):
