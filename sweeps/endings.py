@@ -87,11 +87,7 @@ class Ending:
     def _judged(self, folder: TrialFolder, folders: Sequence[TrialFolder]) -> Status:
         """Return the status of a trial of which the process has told no end."""
         status = folder.read_checked_status()
-        if status.status == "done":
-            return status
-        if status.files:  # was to be made again, and the process had not come to say so
-            status = status.but(files={}, faults=(*status.faults, str(status.reason)))
-        return status.but(**self._verdict(folders), ended_time=now())
+        return status if status.status == "done" else status.but(**self._verdict(folders), ended_time=now())
 
     def _verdict(self, folders: Sequence[TrialFolder]) -> dict[str, Any]:
         if (told := self.killed_as or self.lost) is not None:

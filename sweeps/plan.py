@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqzx.claims import is_claimed
+from sqzx.claims import look, new_watch
 from sqzx.config import TrialConfig, resolve
 from sqzx.counting import Network, count
 from sqzx.data.info import dataset_info
@@ -281,7 +281,7 @@ def _name(settings: Mapping[str, Any]) -> str:
 def _status(folder: TrialFolder) -> Status:
     """Return what has become of a trial; one that runs elsewhere while its claim is free was left behind."""
     status = folder.read_status()
-    if status.status == "running" and lives(status) is None and not is_claimed(folder):
+    if status.status == "running" and lives(status) is None and look(new_watch(), folder) == "free":
         status = folder.read_status()  # a claim that is free has the last one
         if status.status == "running":
             return status.but(status="interrupted", reason=f"left behind by a process on {status.host}")

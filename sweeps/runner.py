@@ -7,6 +7,7 @@ frozen study file. It may be killed at any moment: the next run goes on from the
 import os
 import time
 from collections import deque
+from collections.abc import Container
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +20,7 @@ from sqzx.data.splits import load_splits_of
 from sqzx.errors import InputError
 from sqzx.files import holds_files, sweep_halves, write_text
 from sqzx.trial import Status
-from sweeps.dense import is_ready, take_lost, take_ready
+from sweeps.dense import is_ready, origins, take_lost, take_ready
 from sweeps.devices import has_accelerator
 from sweeps.elsewhere import UNFINISHED, look_elsewhere
 from sweeps.executors import ExecutorName, Handle, Resources, open_executor
@@ -109,8 +110,12 @@ def retry(out: Path, options: RunOptions, view: View) -> Outcome:
 def _run_batches(study: Study, out: Path, options: RunOptions, view: View) -> Outcome:
     """Run what is missing of a study, and what its search adds as long as it goes on."""
     plan = next_batch(study, out) or plan_study(study, out)
-    plan = replace(plan, trials=tuple(_checked(trial, out) for trial in plan.trials))
-    outcome = _run(plan, out, options, view)
+    needed = origins(plan.trials)
+    seen = (
+        replace(trial, status=_checked_status(trial, out, needed)) if trial.status.status == "done" else trial
+        for trial in plan.trials
+    )
+    outcome = _run(replace(plan, trials=tuple(seen)), out, options, view)
     while not (outcome.stopped or (options.fail_fast and outcome.exit_code)):
         plan = next_batch(study, out)
         if plan is None:
@@ -138,6 +143,7 @@ def freeze(plan: Plan, out: Path) -> None:
 def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
     statuses = {trial.id: trial.status for trial in plan.trials}
     pauses = Pauses(plan, out, None if options.finish else plan.study.halving)
+    needed = origins(plan.trials)
     on_accelerator = has_accelerator(os.environ) and options.gpus_per_worker != 0
     cut = partial(stacks, plan.trials, size=options.stack, on_accelerator=on_accelerator)
     waiting = {trial.id for trial in plan.trials if trial.status.status in WAITING}
@@ -161,6 +167,7 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 for trial, status in handle.outcomes():
                     if status is None:
                         elsewhere.append((trial, new_watch()))
+                        view.note(elsewhere_text(handle, trial))
                         continue
                     statuses[trial.id] = status
                     failing |= status.status in FAILED
@@ -183,7 +190,7 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                     queue.extendleft(reversed(cut(lifted)))
             looked = False
             while executor.free > 0 and (ready := take_ready(queue, statuses)):
-                stack = _still_runnable(ready, statuses, out, pauses)
+                stack = _still_runnable(ready, statuses, out, pauses, needed)
                 if not stack:  # another runner was faster
                     continue
                 try:
@@ -224,6 +231,12 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
     return Outcome(plan, stopped=requests() > 0)
 
 
+def elsewhere_text(handle: Handle, trial: PlannedTrial) -> str:
+    """Say why a trial that was started here is another process's now."""
+    why = handle.killed_as.reason if handle.killed_as else "another process is at work on it"
+    return f"elsewhere {trial.id}  {trial.name}  {why}"
+
+
 def waiting_text(trials: int) -> str:
     """Say what a run waits for that has nothing else to do."""
     return (
@@ -232,17 +245,21 @@ def waiting_text(trials: int) -> str:
     )
 
 
-def _checked(trial: PlannedTrial, out: Path) -> PlannedTrial:
-    """Return a trial that is done with the status that its files deserve."""
-    if trial.status.status != "done":
-        return trial
-    return replace(trial, status=trial_folder(out, trial.id).read_checked_status())
+def _checked_status(trial: PlannedTrial, out: Path, needed: Container[str | None]) -> Status:
+    """Return what has become of a trial, if done the status that its files deserve.
+
+    The network of one whose id is `needed` has to be there.
+    """
+    folder = trial_folder(out, trial.id)
+    return folder.read_checked_status((folder.model_file.name,) if trial.id in needed else ())
 
 
-def _still_runnable(stack: Stack, statuses: dict[str, Status], out: Path, pauses: Pauses) -> Stack:
+def _still_runnable(
+    stack: Stack, statuses: dict[str, Status], out: Path, pauses: Pauses, needed: Container[str | None]
+) -> Stack:
     """Return what of a stack is still to run, by the folders of this moment."""
     for trial in stack:
-        statuses[trial.id] = trial_folder(out, trial.id).read_checked_status()
+        statuses[trial.id] = _checked_status(trial, out, needed)
     return tuple(
         trial
         for trial in stack

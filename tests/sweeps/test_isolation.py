@@ -6,7 +6,7 @@ import os
 import pytest
 
 from sqzx.trial import TrialFolder
-from sweeps.runner import Pulse
+from sweeps.minding import Pulse
 
 DAMAGE = '''
 """Ends the worker of the trial named in DOOMED soon after its start, in the way of DOOM."""
@@ -64,7 +64,7 @@ def test_a_trial_that_shows_no_life_is_ended(tiny):
 
 def test_any_new_line_of_metrics_is_life(tmp_path, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("sweeps.runner.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("sweeps.minding.time.monotonic", lambda: clock[0])
     folders = [TrialFolder(tmp_path / "a"), TrialFolder(tmp_path / "b")]
     pulse = Pulse(folders)
     clock[0] = 10.0

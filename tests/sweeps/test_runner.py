@@ -185,7 +185,7 @@ def test_a_trial_left_running_under_another_host_s_name_is_taken_over(tiny):
     }
     (folder / "status.json").write_text(json.dumps(status))
     (folder / "result.json").unlink()
-    assert counts(tiny) == {"unknown": 1}  # nobody can say from here
+    assert counts(tiny) == {"interrupted": 1}  # its claim is free
     code, text = tiny.run()
     assert code == 0, text
     assert counts(tiny) == {"done": 1}
