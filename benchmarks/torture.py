@@ -8,7 +8,7 @@ have been sent, random processes are killed: a worker, a runner (its workers die
 and then a runner is asked to stop (SIGTERM), or a process is stopped (SIGSTOP) for longer than others are
 patient and woken up again (SIGCONT). Runners that end are started anew. After the last kill of a round these
 end, one more is started, and what it leaves undone is lost. The next round begins in an empty folder.
-With `--stack` trials train as one program, with `--halving` they pause by rungs (the last runner finishes
+With `--stack` trials train as one program, with `--halving` they pause by rungs (and one runner more finishes
 them), with `--compressed` each has a compressed one after it.
 
 lost: trials that are not done after the last runner. repeated: steps that `metrics.jsonl` has twice or out of
@@ -121,7 +121,9 @@ class Study:
         texts = (file.read_text(errors="replace") for file in self.told.iterdir())
         told = [line for text in texts for line in text.splitlines()]
         by_kill = sum("was ended by SIGKILL" in line for line in told if line.startswith("failed"))
-        wrong = sum(line.startswith(("failed", "timed_out", "Traceback")) for line in told) - by_kill
+        wrong = (
+            sum(line.startswith(("failed", "timed_out", "Traceback", "sqzx: ")) for line in told) - by_kill
+        )
         overtaken = sum("stood still" in line for line in told)
         most_overtaken = stopped * self.stack
         return wrong + max(0, by_kill - killed) + max(0, overtaken - most_overtaken)
@@ -239,8 +241,11 @@ def torture_round(study: Study, trials: int, runners: int, kills: int, chance: r
         told += disturb(study, chance, sleeping)
     wake(sleeping, float("inf"))
     told["hung"] += study.wait()
-    study.start("--finish", again=True)
+    study.start(again=True)
     told["hung"] += study.wait()
+    if study.statuses()["censored"]:
+        study.start("--finish", again=False)
+        told["hung"] += study.wait()
     told["repeated"] += study.note_done()
     told["unprovoked"] += study.unprovoked(told["SIGKILL of workers"], told["SIGSTOP of workers"])
     return told
