@@ -233,7 +233,7 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
 
 def elsewhere_text(handle: Handle, trial: PlannedTrial) -> str:
     """Say why a trial that was started here is another process's now."""
-    why = handle.killed_as.reason if handle.killed_as else "another process is at work on it"
+    why = handle.killed_as.reason if handle.killed_as else "another process has taken it"
     return f"elsewhere {trial.id}  {trial.name}  {why}"
 
 
