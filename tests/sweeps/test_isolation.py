@@ -15,6 +15,7 @@ if "sweeps.worker" in sys.orig_argv and any(os.environ["DOOMED"] in word for wor
     print("the last words before the end \\x1b[31m", flush=True)
     if os.environ["DOOM"] == "memory":
         import resource
+        # Address space: 100 MB of it glibc keeps for the thread that beats, of which 0.1 MB are ever used.
         resource.setrlimit(resource.RLIMIT_AS, (480 << 20, 480 << 20))
     else:
         import threading
