@@ -116,17 +116,15 @@ class Study:
                 runner.wait()
         return hung
 
-    def unprovoked(self, killed: int, stopped: int) -> int:
-        """Return how many trials went wrong, as runners told, beyond so many kills and stops of workers."""
+    def unprovoked(self, killed: int, stopped: int) -> list[str]:
+        """Return what runners told of trials that went wrong, beyond so many kills and stops of workers."""
         texts = (file.read_text(errors="replace") for file in self.told.iterdir())
         told = [line for text in texts for line in text.splitlines()]
-        by_kill = sum("was ended by SIGKILL" in line for line in told if line.startswith("failed"))
-        wrong = (
-            sum(line.startswith(("failed", "timed_out", "Traceback", "sqzx: ")) for line in told) - by_kill
-        )
-        overtaken = sum("stood still" in line for line in told)
-        most_overtaken = stopped * self.stack
-        return wrong + max(0, by_kill - killed) + max(0, overtaken - most_overtaken)
+        wrong = [line for line in told if line.startswith(("failed", "timed_out", "Traceback", "sqzx: "))]
+        by_kill = [line for line in wrong if "was ended by SIGKILL" in line]
+        of_themselves = [line for line in wrong if line not in by_kill]
+        overtaken = [line for line in told if "stood still" in line]
+        return of_themselves + by_kill[killed:] + overtaken[stopped * self.stack :]
 
     @staticmethod
     def run(*arguments: str) -> str:
@@ -247,7 +245,9 @@ def torture_round(study: Study, trials: int, runners: int, kills: int, chance: r
         study.start("--finish", again=False)
         told["hung"] += study.wait()
     told["repeated"] += study.note_done()
-    told["unprovoked"] += study.unprovoked(told["SIGKILL of workers"], told["SIGSTOP of workers"])
+    for line in study.unprovoked(told["SIGKILL of workers"], told["SIGSTOP of workers"]):
+        told["unprovoked"] += 1
+        print(f"unprovoked: {line}", file=sys.stderr, flush=True)
     return told
 
 
