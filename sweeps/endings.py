@@ -57,7 +57,7 @@ class Ending:
         return self.code != 130 and not (self.asked or self.killed_as or self.lost)
 
     def _outcome(self, folder: TrialFolder, before: Status, folders: Sequence[TrialFolder]) -> Status | None:
-        if self.code == CLAIMED or self.killed_as == OVERTAKEN:
+        if self.code == CLAIMED:
             return None
         deadline = time.monotonic() + (CLAIM_SECONDS if self.lost else 0)
         while True:
@@ -66,6 +66,8 @@ class Ending:
                 return None
             if status != before and status.ended_time is not None:
                 return status
+            if self.killed_as == OVERTAKEN:
+                return None
             try:
                 with claim(folder) as held:
                     if folder.read_status() == status:

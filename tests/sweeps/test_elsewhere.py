@@ -276,6 +276,10 @@ class TestEnds:
         assert self.outcome(trial, before, code, **ended) is None
         assert trial[1].read_status() == before
 
+    def test_one_that_was_slow_to_end_after_its_last_word_is_not_overtaken(self, trial):
+        done = write(trial[1], status="done", pid=7, ended_time="2")
+        assert self.outcome(trial, Status(), self.KILLED, killed_as=OVERTAKEN) == done
+
     @pytest.mark.parametrize("state", ["failed", "timed_out", "censored", "interrupted", "pending"])
     def test_what_another_process_wrote_since_stays(self, trial, state):
         before = write(trial[1], status="interrupted", pid=1, ended_time="1")
