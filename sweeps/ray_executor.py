@@ -123,8 +123,9 @@ class Task:
         return [(trial,) for trial in interrupted] if alone else []
 
     def close(self) -> None:
-        """Give up the claims."""
-        self._let_go()
+        """Give up the claims; what still comes is kept no more."""
+        self._claims.close()
+        self._held.clear()
 
     def _take(self, told: dict[str, Any]) -> None:
         if "host" in told:
@@ -152,23 +153,18 @@ class Task:
                     raise ClaimedElsewhere(f"{folder.path}: another process was at work there")
         except ClaimedElsewhere:
             self._foreign = True
-            self._let_go()
+            self.close()
             self.order("kill")
         except OSError as error:  # a full disk is these trials' failure
-            self._let_go()
+            self.close()
             self.kill(Status(status="failed", reason=f"its folder could not be claimed: {error.strerror}"))
-
-    def _let_go(self) -> None:
-        """Give up the claims; what still comes is kept no more."""
-        self._claims.close()
-        self._held.clear()
 
     def _halves(self) -> dict[str, Path]:
         """Return the folder of each claim, by the trial's id: what is put in place comes from there."""
         return {held.folder.id: held.folder.halves for held in self._held if held.folder.halves is not None}
 
     def _end(self, *, code: int | None, lost: Status | None = None) -> None:
-        self._let_go()
+        self.close()
         self._ending = Ending(
             pid=self._pid,
             code=code,
