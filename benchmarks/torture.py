@@ -1,16 +1,21 @@
 """Kill the processes of a sweep at random moments, and count what is lost, repeated or different afterwards.
 
-    nice python -m benchmarks.torture [--kills 100] [--runners 2] [--seed 0] [--json]
+    nice python -m benchmarks.torture [--kills 100] [--runners 2] [--seed 0] [--stack 1]
+                                      [--halving | --compressed] [--json]
 
 A small study of digits runs once undisturbed. Then several runners share a folder, and until so many SIGKILLs
 have been sent, random processes are killed: a worker, a runner (its workers die with it), or all at once. Now
 and then a runner is asked to stop (SIGTERM), or a process is stopped (SIGSTOP) for longer than others are
-patient and woken up again (SIGCONT). Runners that end are started anew. When all is done, the next round
-begins in an empty folder.
+patient and woken up again (SIGCONT). Runners that end are started anew. After the last kill of a round these
+end, one more is started, and what it leaves undone is lost. The next round begins in an empty folder.
+With `--stack` trials train as one program, with `--halving` they pause by rungs (and one runner more finishes
+them), with `--compressed` each has a compressed one after it.
 
-lost: trials that are not done after all. repeated: steps that `metrics.jsonl` has twice or out of order, and
-trials that were trained again after they were done. differing: trials whose parameters, metrics, predictions
-or results are not those of the undisturbed run, to the bit. left: half files, and processes that still live.
+lost: trials that are not done after the last runner. repeated: steps that `metrics.jsonl` has twice or out of
+order, and trials that were trained again after they were done. differing: trials whose parameters, metrics,
+predictions or results are not those of the undisturbed run, to the bit. left: half files, and processes that
+still live. unprovoked: trials that a runner called failed, stalled or overtaken more often than a signal had
+ended or stopped their processes. hung: runners that had not ended by themselves after so long.
 The exit code is 1 where any of them is not 0.
 """
 
@@ -54,6 +59,24 @@ MOST_SECONDS = 4.0
 """Between two deeds: less than a trial takes from its start to its end on one core."""
 KILLS_A_ROUND = 12
 """After so many a round may end in peace."""
+WAIT_SECONDS = 300.0
+"""By then a runner that is left alone has ended."""
+HALVING = """
+[halving]
+min_epochs = 100
+reduction = 2
+bins = 1
+"""
+COMPRESSED = """
+[[sweep]]
+name = "compressed"
+grid.model.squeeze_ratio = [0.25, 0.5]
+set.compress.recipe = "deep_compression"
+set.compress.density = 0.5
+set.compress.bits = 3
+"""
+FILES = ("metrics.jsonl", "predictions.npz", "model.safetensors", "compressed.sqz")
+FAULTS = ("lost", "repeated", "differing", "left", "unprovoked", "hung")
 UNSTABLE = ("seconds", "second", "time", "memory", "fault")
 DEEDS = {"kill worker": 8, "kill runner": 5, "kill all": 2, "ask": 2, "stop worker": 2, "stop runner": 1}
 """What is done to the processes, and how often."""
@@ -62,22 +85,46 @@ DEEDS = {"kill worker": 8, "kill runner": 5, "kill all": 2, "ask": 2, "stop work
 class Study:
     """A study's folder, and its runners."""
 
-    def __init__(self, folder: Path, cache: Path | None = None):
-        self.file, self.out = folder / "study.toml", folder / "out"
-        folder.mkdir(parents=True)
-        self.file.write_text(STUDY)
+    def __init__(self, folder: Path, text: str, stack: int, cache: Path | None = None):
+        self.file, self.out, self.told = folder / "study.toml", folder / "out", folder / "told"
+        self.stack = stack
+        self.told.mkdir(parents=True)
+        self.file.write_text(text)
         if cache is not None:  # every round would compile anew
             self.out.mkdir()
-            (self.out / "study.toml").write_text(STUDY)
+            (self.out / "study.toml").write_text(text)
             (self.out / "cache").symlink_to(cache)
         self.runners: list[subprocess.Popen[bytes]] = []
         self.done: dict[str, bytes] = {}
 
-    def start(self, *, again: bool) -> None:
+    def start(self, *options: str, again: bool) -> None:
         """Start a runner, which also runs what has failed where a runner did before (`again`)."""
         to = ["retry", str(self.out)] if again else ["run", str(self.file), "--out", str(self.out)]
-        command = [sys.executable, "-m", "sqzx", "sweep", *to, "--workers", "1"]
-        self.runners.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        command = [sys.executable, "-m", "sqzx", "sweep", *to, "--workers", "1", "--stack", str(self.stack)]
+        with (self.told / str(time.monotonic_ns())).open("wb") as file:
+            self.runners.append(subprocess.Popen([*command, *options], stdout=file, stderr=file))
+
+    def wait(self) -> int:
+        """Wait until all runners have ended, and return how many had to be killed."""
+        hung = 0
+        for runner in self.living():
+            try:
+                runner.wait(WAIT_SECONDS)
+            except subprocess.TimeoutExpired:
+                hung += 1
+                runner.kill()
+                runner.wait()
+        return hung
+
+    def unprovoked(self, killed: int, stopped: int) -> list[str]:
+        """Return what runners told of trials that went wrong, beyond so many kills and stops of workers."""
+        texts = (file.read_text(errors="replace") for file in self.told.iterdir())
+        told = [line for text in texts for line in text.splitlines()]
+        wrong = [line for line in told if line.startswith(("failed", "timed_out", "Traceback", "sqzx: "))]
+        by_kill = [line for line in wrong if "was ended by SIGKILL" in line]
+        of_themselves = [line for line in wrong if line not in by_kill]
+        overtaken = [line for line in told if "stood still" in line]
+        return of_themselves + by_kill[killed:] + overtaken[stopped * self.stack :]
 
     @staticmethod
     def run(*arguments: str) -> str:
@@ -131,10 +178,9 @@ class Study:
 def outcome(trial: Path) -> dict[str, object]:
     """Return what a cut and an uncut run of a trial must agree on."""
     result = json.loads((trial / "result.json").read_text())
-    files = ("metrics.jsonl", "predictions.npz", "model.safetensors")
     return {
         "result": {k: v for k, v in result.items() if not any(word in k for word in UNSTABLE)},
-        **{name: hashlib.sha256((trial / name).read_bytes()).hexdigest() for name in files},
+        **{f.name: hashlib.sha256(f.read_bytes()).hexdigest() for n in FILES if (f := trial / n).exists()},
     }
 
 
@@ -164,7 +210,7 @@ def disturb(study: Study, chance: random.Random, sleeping: dict[int, float]) -> 
     sent = [pid for pid in chosen if send(pid, number)]
     if number == signal.SIGSTOP:
         sleeping.update(dict.fromkeys(sent, time.monotonic() + chance.uniform(0.5, 5 * PATIENCE)))
-    return Counter({number.name: len(sent)})
+    return Counter({number.name: len(sent), f"{number.name} of workers": len({*sent} & {*workers})})
 
 
 def wake(sleeping: dict[int, float], now: float) -> None:
@@ -192,12 +238,16 @@ def torture_round(study: Study, trials: int, runners: int, kills: int, chance: r
             break
         told += disturb(study, chance, sleeping)
     wake(sleeping, float("inf"))
-    for runner in study.living():
-        runner.wait()
-    while any(study.statuses()[state] for state in ("failed", "interrupted", "pending", "timed_out")):
-        study.start(again=True)
-        study.runners[-1].wait()
+    told["hung"] += study.wait()
+    study.start(again=True)
+    told["hung"] += study.wait()
+    if study.statuses()["censored"]:
+        study.start("--finish", again=False)
+        told["hung"] += study.wait()
     told["repeated"] += study.note_done()
+    for line in study.unprovoked(told["SIGKILL of workers"], told["SIGSTOP of workers"]):
+        told["unprovoked"] += 1
+        print(f"unprovoked: {line}", file=sys.stderr, flush=True)
     return told
 
 
@@ -206,18 +256,26 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--runners", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the victims")
+    parser.add_argument("--stack", type=int, default=1, help="trials that train as one program, at most")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--halving", action="store_true", help="trials pause by rungs")
+    kind.add_argument("--compressed", action="store_true", help="each trial has a compressed one after it")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    text = STUDY + HALVING * arguments.halving + COMPRESSED * arguments.compressed
     os.environ["SQZX_PATIENCE"] = str(PATIENCE)
     chance, began = random.Random(arguments.seed), time.monotonic()
     told: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="sqzx-torture-") as temporary:
-        whole = Study(Path(temporary) / "whole")
-        whole.start(again=False)
-        whole.runners[-1].wait()
+        whole = Study(Path(temporary) / "whole", text, arguments.stack)
+        whole.start("--finish", again=False)
+        whole.wait()
         expected = {trial.name: outcome(trial) for trial in whole.trials()}
+        if not expected:
+            sys.exit("the undisturbed run came to nothing")
         while told["SIGKILL"] < arguments.kills:
-            study = Study(Path(temporary) / f"round{told['rounds']}", whole.out / "cache")
+            folder = Path(temporary) / f"round{told['rounds']}"
+            study = Study(folder, text, arguments.stack, whole.out / "cache")
             left = min(KILLS_A_ROUND, arguments.kills - told["SIGKILL"])
             told += torture_round(study, len(expected), arguments.runners, left, chance)
             told["rounds"] += 1
@@ -230,15 +288,14 @@ def main() -> int:
             told["left"] += len(list((study.out / "trials").rglob("*.half"))) + len(study.workers())
             if not arguments.json:
                 print(f"round {told['rounds']}: {dict(told)}", file=sys.stderr, flush=True)
-    faults = ("lost", "repeated", "differing", "left")
-    shown = {name: told[name] for name in (*faults, "rounds", "trials")} | {
+    shown = {name: told[name] for name in (*FAULTS, "rounds", "trials")} | {
         "kills": told["SIGKILL"],
         "stops": told["SIGSTOP"],
         "asked": told["SIGTERM"],
         "seconds": round(time.monotonic() - began),
     }
     print(json.dumps(shown) if arguments.json else ", ".join(f"{n} {name}" for name, n in shown.items()))
-    return int(any(told[name] for name in faults))
+    return int(any(told[name] for name in FAULTS))
 
 
 if __name__ == "__main__":

@@ -639,11 +639,12 @@ def status(
     from sweeps.listing import log_json, print_log, print_status, status_json
     from sweeps.plan import plan_folder
 
-    found = as_seen(plan_folder(folder), folder)
+    plan = plan_folder(folder)
     if log is not None:
-        told = log_json(found, folder, log)
+        told = log_json(plan, folder, log)
         _print_json(told) if json_ else print_log(told)
         return
+    found = as_seen(plan, folder)
     if json_:
         _print_json(status_json(found))
     else:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqzx.trial import Status
@@ -48,6 +48,11 @@ def _dense_of(trial: "PlannedTrial", key: str, name_of: Callable[[Mapping[str, A
 def is_ready(stack: "Stack", statuses: Mapping[str, Status]) -> bool:
     """Whether no trial of a stack waits for a dense one."""
     return all(trial.after is None or statuses[trial.after].status == "done" for trial in stack)
+
+
+def origins(trials: Iterable["PlannedTrial"]) -> set[str | None]:
+    """Return the ids of the dense trials whose networks are needed: compressed ones that wait start there."""
+    return {trial.after for trial in trials if trial.after is not None and trial.status.status != "done"}
 
 
 def take_ready(queue: deque["Stack"], statuses: Mapping[str, Status]) -> "Stack | None":

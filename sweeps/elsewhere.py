@@ -1,21 +1,23 @@
 """What other processes do with a study's trials, as claims tell: they finish, leave behind, take over."""
 
 import dataclasses
+import socket
 import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+from sqzx.claim_protocol import Holder
 from sqzx.claims import Watch, beat_seconds, holder_name, look, new_watch, set_free
 from sqzx.trial import Status, TrialFolder, lives
-from sweeps.plan import Plan, PlannedTrial, trial_folder
+from sweeps.plan import FAILED, WAITING, Plan, PlannedTrial, trial_folder
 from sweeps.stacks import Stack
 
-UNFINISHED = ("pending", "interrupted", "running")
+UNFINISHED = (*WAITING, "running")
+ENDED = ("done", *FAILED)
 LOOK_SECONDS = 0.5
 GONE_SECONDS = 3.0
 """A worker that has given up its claims ends within this time."""
-OVERTAKEN = Status(status="interrupted", reason="stood still for so long that another runner took over")
 
 
 def look_elsewhere(
@@ -26,7 +28,8 @@ def look_elsewhere(
     """See what became of the trials of other runners, and return those that they left unfinished: ours.
 
     The claim decides, whatever the status says: a trial that says "running" while its claim is free was left
-    behind, as by a container that was killed.
+    behind, as by a container that was killed. One that says "censored" is watched while it is claimed: its
+    stack may go on for long, and only then may somebody else train it further.
     """
     left: list[Stack] = []
     for _ in range(len(elsewhere)):
@@ -34,35 +37,47 @@ def look_elsewhere(
         folder = trial_folder(out, trial.id)
         standing = look(watch, folder)  # before the status: a claim that is free has its last one
         status = statuses[trial.id] = folder.read_status()
-        if status.status not in UNFINISHED:
+        if status.status in ENDED:
+            continue
+        if standing in ("held", "beating"):
+            elsewhere.append((trial, watch))
             continue
         if standing == "abandoned":
             set_free(watch, folder)
-        if standing in ("free", "abandoned"):
+        if status.status in UNFINISHED:
             left.append((trial,))
-        else:
-            elsewhere.append((trial, watch))
     return left
 
 
 class Overtaking:
-    """Whether the claims of a process have gone while it still runs: it is stopped, and others took over."""
+    """Whether other processes have taken over the trials of one that still runs: it is stopped, say."""
 
     def __init__(self, folders: Sequence[TrialFolder]):
-        self._names: dict[TrialFolder, str | None] = dict.fromkeys(folders)
+        self._folders = folders
+        self._own: set[TrialFolder] = set()  # that it was seen to have
         self._held = self._looked = time.monotonic()
 
-    def is_over(self) -> bool:
-        """Whether none of its trials has been its own for some time, as far as this was asked often."""
+    def is_over(self, pid: int | None) -> bool:
+        """Whether none of the trials has been the process's for some time, as far as this was asked often.
+
+        `pid` is its number, and None as long as it has none. Until it has begun, a trial that nobody living
+        has may still become its own.
+        """
         now = time.monotonic()
         if now - self._looked > LOOK_SECONDS:
             self._looked = now
-            for folder, known in self._names.items():
-                name = holder_name(folder)
-                self._names[folder] = known or name  # the first is its own, or that of one that keeps it out
-                if name == self._names[folder]:
-                    self._held = now
+            may_have = [self._may_have(folder, pid) for folder in self._folders]
+            if any(may_have):
+                self._held = now
         return now - self._held > GONE_SECONDS
+
+    def _may_have(self, folder: TrialFolder, pid: int | None) -> bool:
+        holder = Holder.of(holder_name(folder) or "")
+        if holder is None or holder.process.lives() is False:  # free, or left by one that was killed
+            return folder not in self._own
+        if holder.process.pid == pid:
+            self._own.add(folder)
+        return holder.process.pid == pid
 
 
 def as_seen(plan: Plan, out: Path) -> Plan:
@@ -86,5 +101,8 @@ def as_seen(plan: Plan, out: Path) -> Plan:
 
 def _unknown(trial: PlannedTrial) -> PlannedTrial:
     status = trial.status
-    reason = f"began on {status.host} at {status.started_time}, of which no sign of life is seen from here"
+    where = f"on {status.host}"
+    if status.host == socket.gethostname():
+        where = "before this host's last start, or in another container of its name,"
+    reason = f"began {where} at {status.started_time}; no sign of life is seen from here"
     return dataclasses.replace(trial, status=status.but(status="unknown", reason=reason))

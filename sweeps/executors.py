@@ -44,6 +44,11 @@ class Handle(Protocol):
         ...
 
     @property
+    def pid(self) -> int | None:
+        """The number, on its machine, of the process that claims the trials; None as long as it has none."""
+        ...
+
+    @property
     def epochs_before(self) -> int:
         """How many epochs the first trial had made before."""
         ...

@@ -14,6 +14,7 @@ from sqzx.errors import InputError
 from sqzx.provenance import COMMAND_VARIABLE, available_cores, command_text
 from sqzx.trial import Status, TrialFolder
 from sweeps.cores import Cores, Loan
+from sweeps.curves import validation_curve
 from sweeps.devices import (
     Devices,
     device_environment,
@@ -36,10 +37,16 @@ class Worker:
     process: subprocess.Popen[bytes]
     loan: Loan
     device: str | None
+    before: tuple[Status, ...]
     epochs_before: int
     asked: float | None = None
     killed_as: Status | None = None
     _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self.process.pid
 
     @property
     def seconds(self) -> float:
@@ -73,8 +80,9 @@ class Worker:
     @property
     def _ending(self) -> Ending:
         return Ending(
-            pid=self.process.pid,
+            pid=self.pid,
             code=self.process.returncode,
+            before=self.before,
             asked=self.asked is not None,
             killed_as=self.killed_as,
         )
@@ -129,6 +137,7 @@ class LocalExecutor:
         tied to the thread that started it.
         """
         folders = prepared_folders(stack, self._out)
+        before = tuple(folder.read_status() for folder in folders)
         loan, device = self._cores.lend(self._each), self._devices.lend()
         own = device_environment(device, self._share) if device or self._hidden else {}
         try:
@@ -137,7 +146,7 @@ class LocalExecutor:
             self._cores.take_back(loan)
             self._devices.take_back(device)
             raise
-        worker = Worker(stack, folders, process, loan, device, epochs_before(folders[0]))
+        worker = Worker(stack, folders, process, loan, device, before, epochs_before(folders[0]))
         self._workers.append(worker)
         if loan.shared and self._tells_sharing:
             self._tells_sharing = False
@@ -199,8 +208,7 @@ def launch(
 
 def epochs_before(folder: TrialFolder) -> int:
     """Return how many epochs of a trial are validated already."""
-    done = [line["epoch"] + 1 for line in folder.read_metrics() if line["kind"] == "validation"]
-    return max(done, default=0)
+    return len(validation_curve(folder) or ())
 
 
 def shared_text(loan: Loan) -> str:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from sqzx.claims import ClaimedElsewhere, claim
 from sqzx.trial import Status
+from sweeps.curves import validation_curve
 from sweeps.halving import Halving, Rung, Standing, decide, pause_of, standing
 from sweeps.plan import Plan, PlannedTrial, trial_folder
 
 NOBODY = ("failed", "timed_out", "removed")
-"""A trial with one of these statuses has no say at a rung, and nobody waits for it."""
+"""A trial with one of these statuses has no say at a rung, and nobody waits for it.
+
+Nor has one whose log is damaged, until an attempt at it has begun the log anew."""
 
 
 class Pauses:
@@ -21,7 +24,7 @@ class Pauses:
 
     def __init__(self, plan: Plan, out: Path, halving: Halving | None):
         self._out, self._halving, self._trials = out, halving, plan.trials
-        self._curves: dict[str, tuple[tuple[int, int], list[float]]] = {}
+        self._curves: dict[str, tuple[tuple[int, int], list[float] | None]] = {}
         self._rungs: dict[str, list[Rung]] = {}
         self._configurations: dict[str, list[PlannedTrial]] = {}
         for trial in plan.trials:
@@ -81,15 +84,18 @@ class Pauses:
         return status.reason
 
     def _standing(self, name: str, rungs: tuple[int, ...], statuses: Mapping[str, Status]) -> Standing | None:
-        """Return the standing of a configuration; None where all its trials have failed."""
+        """Return the standing of a configuration; None where none of its trials has a say."""
         assert self._halving is not None
-        trials = [t for t in self._configurations[name] if statuses[t.id].status not in NOBODY]
-        if not trials:
-            return None
-        return standing(self._halving.size(trials[0].sizes), map(self._curve, trials), rungs)
+        trials = self._configurations[name]
+        curves = [self._curve(trial) for trial in trials if statuses[trial.id].status not in NOBODY]
+        told = [curve for curve in curves if curve is not None]
+        return standing(self._halving.size(trials[0].sizes), told, rungs) if told else None
 
-    def _curve(self, trial: PlannedTrial) -> list[float]:
-        """Return a trial's validation top-1 by epoch; its file is read again where it has changed."""
+    def _curve(self, trial: PlannedTrial) -> list[float] | None:
+        """Return a trial's validation top-1 by epoch, None where its log is damaged.
+
+        The file is read again where it has changed.
+        """
         folder = trial_folder(self._out, trial.id)
         try:
             found = folder.metrics_file.stat()
@@ -98,9 +104,7 @@ class Pauses:
         version = found.st_mtime_ns, found.st_size
         known = self._curves.get(trial.id)
         if known is None or known[0] != version:
-            lines = folder.read_metrics()
-            curve = [line["val_top1"] for line in lines if line["kind"] == "validation"]
-            known = self._curves[trial.id] = (version, curve)
+            known = self._curves[trial.id] = (version, validation_curve(folder))
         return known[1]
 
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqzx.claims import look, new_watch
 from sqzx.config import TrialConfig, resolve
 from sqzx.counting import Network, count
 from sqzx.data.info import dataset_info
 from sqzx.errors import ArchitectureError, InputError
 from sqzx.terminal import shown
-from sqzx.trial import STATES, Status, TrialFolder
+from sqzx.trial import STATES, Status, TrialFolder, lives
 from sweeps.constraints import Refusal, Sizes
 from sweeps.dense import with_dense
 from sweeps.estimates import Calibration, InfoOf, measured, read_calibrations
@@ -29,7 +30,8 @@ from sweeps.study import Study, read_study
 
 PENDING = Status()
 WAITING = ("pending", "interrupted")
-"""What a run will start."""
+"""What a run will start. A running trial is another runner's; a failed one runs again only when asked."""
+FAILED = ("failed", "timed_out")
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ def with_statuses(plan: Plan, out: Path) -> Plan:
     if trials_dir(out).exists():
         there = {path.name for path in trials_dir(out).iterdir()}
         seen = (
-            dataclasses.replace(trial, status=trial_folder(out, trial.id).read_status())
+            dataclasses.replace(trial, status=_status(trial_folder(out, trial.id)))
             if trial.id in there
             else trial
             for trial in plan.trials
@@ -274,6 +276,16 @@ def trial_folder(out: Path, trial: str) -> TrialFolder:
 
 def _name(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key.rpartition('.')[2]}={shown(value)}" for key, value in settings.items())
+
+
+def _status(folder: TrialFolder) -> Status:
+    """Return what has become of a trial; one that runs elsewhere while its claim is free was left behind."""
+    status = folder.read_status()
+    if status.status == "running" and lives(status) is None and look(new_watch(), folder) == "free":
+        status = folder.read_status()  # a claim that is free has the last one
+        if status.status == "running":
+            return status.but(status="interrupted", reason=f"left behind by a process on {status.host}")
+    return status
 
 
 def _removed(out: Path, names: set[str]) -> Iterator[PlannedTrial]:

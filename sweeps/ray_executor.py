@@ -51,6 +51,7 @@ class Task:
 
     trials: Stack
     folders: tuple[TrialFolder, ...]
+    before: tuple[Status, ...]
     epochs_before: int
     asked: float | None = None
     killed_as: Status | None = None
@@ -69,9 +70,10 @@ class Task:
     _foreign: bool = False
     _ending: Ending | None = None
 
-    def __post_init__(self) -> None:
-        """Remember how the trials stand, so that another runner's work is seen."""
-        self._before = [folder.read_status() for folder in self.folders]
+    @property
+    def pid(self) -> int | None:
+        """The number of the process, or this one's where it has claimed the trials for it."""
+        return os.getpid() if self._held else self._pid
 
     @property
     def seconds(self) -> float:
@@ -121,8 +123,9 @@ class Task:
         return [(trial,) for trial in interrupted] if alone else []
 
     def close(self) -> None:
-        """Give up the claims."""
+        """Give up the claims; what still comes is kept no more."""
         self._claims.close()
+        self._held.clear()
 
     def _take(self, told: dict[str, Any]) -> None:
         if "host" in told:
@@ -131,7 +134,7 @@ class Task:
                 self.notes.append(f"{self._host}: {told['note']}")
             if not told["sees"]:
                 self._claim()
-        if told.get("files") and not self._foreign:
+        if told.get("files") and self._held:
             try:
                 unpack(told["files"], self.folders[0].path.parent, self._halves())
             except OSError as error:  # a full disk is these trials' failure
@@ -144,22 +147,31 @@ class Task:
     def _claim(self) -> None:
         """Claim the folders here for a process that has none in reach; another runner's go first."""
         try:
-            for folder, before in zip(self.folders, self._before, strict=True):
+            for folder, before in zip(self.folders, self.before, strict=True):
                 self._held.append(self._claims.enter_context(claim(folder)))
                 if folder.read_status() != before:
                     raise ClaimedElsewhere(f"{folder.path}: another process was at work there")
         except ClaimedElsewhere:
             self._foreign = True
+            self.close()
             self.order("kill")
+        except OSError as error:  # a full disk is these trials' failure
+            self.close()
+            self.kill(Status(status="failed", reason=f"its folder could not be claimed: {error.strerror}"))
 
     def _halves(self) -> dict[str, Path]:
         """Return the folder of each claim, by the trial's id: what is put in place comes from there."""
         return {held.folder.id: held.folder.halves for held in self._held if held.folder.halves is not None}
 
     def _end(self, *, code: int | None, lost: Status | None = None) -> None:
-        self._claims.close()
+        self.close()
         self._ending = Ending(
-            pid=self._pid, code=code, asked=self.asked is not None, killed_as=self.killed_as, lost=lost
+            pid=self._pid,
+            code=code,
+            before=self.before,
+            asked=self.asked is not None,
+            killed_as=self.killed_as,
+            lost=lost,
         )
 
     def _loss(self, error: Exception) -> Status:
@@ -230,6 +242,7 @@ class RayExecutor:
     def start(self, stack: Stack) -> Task:
         """Give a stack to Ray, with its files, which travel only where the node doesn't see them."""
         folders = prepared_folders(stack, self._out)
+        before = tuple(folder.read_status() for folder in folders)
         self._started += 1
         number, ids = self._started, [trial.id for trial in stack]
         job: Job = {
@@ -247,6 +260,7 @@ class RayExecutor:
         task = Task(
             stack,
             folders,
+            before,
             epochs_before(folders[0]),
             ray=self._ray,
             stream=self._run_stack.remote(job, self._board, [self._ray.put(files)]),

@@ -5,41 +5,46 @@ frozen study file. It may be killed at any moment: the next run goes on from the
 """
 
 import os
-import signal
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Container
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from sqzx.claims import ClaimedElsewhere, claim, new_watch
+from sqzx.claims import ClaimedElsewhere, claim, new_watch, patience_seconds
 from sqzx.data.splits import load_splits_of
 from sqzx.errors import InputError
 from sqzx.files import holds_files, sweep_halves, write_text
-from sqzx.trial import Status, TrialFolder
-from sweeps.dense import is_ready, take_lost, take_ready
+from sqzx.trial import Status
+from sweeps.dense import is_ready, origins, take_lost, take_ready
 from sweeps.devices import has_accelerator
-from sweeps.elsewhere import OVERTAKEN, Overtaking, look_elsewhere
+from sweeps.elsewhere import UNFINISHED, look_elsewhere
 from sweeps.executors import ExecutorName, Handle, Resources, open_executor
+from sweeps.minding import Pulse, enforce, stop, stop_requests
 from sweeps.pausing import Pauses
-from sweeps.plan import Plan, PlannedTrial, plan_folder, plan_study, study_file, trial_folder
+from sweeps.plan import (
+    FAILED,
+    WAITING,
+    Plan,
+    PlannedTrial,
+    plan_folder,
+    plan_study,
+    study_file,
+    trial_folder,
+)
+from sweeps.retrying import set_back
 from sweeps.searching import begun, next_batch
 from sweeps.stacks import Stack, stacks
 from sweeps.study import Study, read_study
 from sweeps.view import View
 
-RUNNABLE = ("pending", "interrupted")
-"""What a run starts. A running trial is another runner's; a failed one runs again only when asked."""
-FAILED = ("failed", "timed_out")
 SETTLED = ("done", "censored", "removed")
 POLL_SECONDS = 0.05
 RECHECK_SECONDS = 1.0
-GRACE_SECONDS = 7.0
-"""How long an asked worker may take to save and end: a compilation cannot be broken off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,17 +99,23 @@ def run(study: Study, out: Path, options: RunOptions, view: View) -> Outcome:
 
 def retry(out: Path, options: RunOptions, view: View) -> Outcome:
     """Mark the failed trials of a study's folder as pending, and run what is missing."""
-    for trial in plan_folder(out).trials:
-        if trial.status.status in FAILED:
-            folder = trial_folder(out, trial.id)
-            with suppress(ClaimedElsewhere), claim(folder) as held:  # another retry may have begun already
-                held.folder.write_status(folder.read_status().but(status="pending", reason=None))
+    with stop_requests() as requests, view:
+        for line in set_back(plan_folder(out), out, should_stop=lambda: requests() > 0):
+            view.note(line)
+        if requests():
+            return Outcome(plan_folder(out), stopped=True)
     return _run_batches(read_study(study_file(out)), out, options, view)
 
 
 def _run_batches(study: Study, out: Path, options: RunOptions, view: View) -> Outcome:
     """Run what is missing of a study, and what its search adds as long as it goes on."""
-    outcome = _run(next_batch(study, out) or plan_study(study, out), out, options, view)
+    plan = next_batch(study, out) or plan_study(study, out)
+    needed = origins(plan.trials)
+    seen = (
+        replace(trial, status=_checked_status(trial, out, needed)) if trial.status.status == "done" else trial
+        for trial in plan.trials
+    )
+    outcome = _run(replace(plan, trials=tuple(seen)), out, options, view)
     while not (outcome.stopped or (options.fail_fast and outcome.exit_code)):
         plan = next_batch(study, out)
         if plan is None:
@@ -130,12 +141,12 @@ def freeze(plan: Plan, out: Path) -> None:
 
 
 def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
-    plan = replace(plan, trials=tuple(_checked(trial, out) for trial in plan.trials))
     statuses = {trial.id: trial.status for trial in plan.trials}
     pauses = Pauses(plan, out, None if options.finish else plan.study.halving)
+    needed = origins(plan.trials)
     on_accelerator = has_accelerator(os.environ) and options.gpus_per_worker != 0
     cut = partial(stacks, plan.trials, size=options.stack, on_accelerator=on_accelerator)
-    waiting = {trial.id for trial in plan.trials if trial.status.status in RUNNABLE}
+    waiting = {trial.id for trial in plan.trials if trial.status.status in WAITING}
     queue = deque(cut(waiting | pauses.lifted(statuses, but=())))
     elsewhere = deque((t, new_watch()) for t in plan.trials if t.status.status == "running")
     running: dict[Handle, Pulse] = {}
@@ -143,7 +154,7 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
     checked = time.monotonic()
 
     with (
-        _stop_requests() as requests,
+        stop_requests() as requests,
         closing(open_executor(options.executor, out, options.resources)) as executor,
         view,
     ):
@@ -156,6 +167,7 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 for trial, status in handle.outcomes():
                     if status is None:
                         elsewhere.append((trial, new_watch()))
+                        view.note(elsewhere_text(handle, trial))
                         continue
                     statuses[trial.id] = status
                     failing |= status.status in FAILED
@@ -167,7 +179,7 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
             if stopping:
                 queue.clear()
                 elsewhere.clear()
-                _stop(running, at_once=requests() > 1)
+                stop(running, at_once=requests() > 1)
             elif ended or looked:  # what has paused and may go on by now comes first
                 busy = (
                     *chain(*queue),
@@ -178,7 +190,7 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                     queue.extendleft(reversed(cut(lifted)))
             looked = False
             while executor.free > 0 and (ready := take_ready(queue, statuses)):
-                stack = _still_runnable(ready, statuses, out, pauses)
+                stack = _still_runnable(ready, statuses, out, pauses, needed)
                 if not stack:  # another runner was faster
                     continue
                 try:
@@ -207,9 +219,9 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
                 queue.extend(look_elsewhere(elsewhere, statuses, out))
                 looked = True
                 if elsewhere and not (running or queue or announced):
-                    view.note(f"waiting for {len(elsewhere)} trials of other runners")
+                    view.note(waiting_text(len(elsewhere)))
                     announced = True
-            _enforce(options, running)
+            enforce(running, time_limit=options.time_limit, stall_limit=options.stall_limit)
             view.tick(list(running), statuses)
             time.sleep(POLL_SECONDS)
         if not stopping:
@@ -219,39 +231,39 @@ def _run(plan: Plan, out: Path, options: RunOptions, view: View) -> Outcome:
     return Outcome(plan, stopped=requests() > 0)
 
 
-class Pulse:
-    """When the metrics of trials that train as one last grew, and whether others have `overtaken` them."""
-
-    def __init__(self, folders: Sequence[TrialFolder]):
-        self.overtaken = Overtaking(folders)
-        self._files = [folder.metrics_file for folder in folders]
-        self._sizes, self._changed = self._seen(), time.monotonic()
-
-    def silent_seconds(self) -> float:
-        """Return how long no file has changed, as far as this was asked often."""
-        if (sizes := self._seen()) != self._sizes:
-            self._sizes, self._changed = sizes, time.monotonic()
-        return time.monotonic() - self._changed
-
-    def _seen(self) -> list[int]:
-        return [file.stat().st_size if file.exists() else 0 for file in self._files]
+def elsewhere_text(handle: Handle, trial: PlannedTrial) -> str:
+    """Say why a trial that was started here is another process's now."""
+    why = handle.killed_as.reason if handle.killed_as else "another process has taken it"
+    return f"elsewhere {trial.id}  {trial.name}  {why}"
 
 
-def _checked(trial: PlannedTrial, out: Path) -> PlannedTrial:
-    """Return a trial that is done with the status that its files deserve."""
-    if trial.status.status != "done":
-        return trial
-    return replace(trial, status=trial_folder(out, trial.id).read_checked_status())
+def waiting_text(trials: int) -> str:
+    """Say what a run waits for that has nothing else to do."""
+    return (
+        f"waiting for {trials} trials that other processes have claimed: "
+        f"those that are silent for {patience_seconds():g} s are taken over"
+    )
 
 
-def _still_runnable(stack: Stack, statuses: dict[str, Status], out: Path, pauses: Pauses) -> Stack:
+def _checked_status(trial: PlannedTrial, out: Path, needed: Container[str | None]) -> Status:
+    """Return what has become of a trial, if done the status that its files deserve.
+
+    The network of one whose id is `needed` has to be there.
+    """
+    folder = trial_folder(out, trial.id)
+    return folder.read_checked_status((folder.model_file.name,) if trial.id in needed else ())
+
+
+def _still_runnable(
+    stack: Stack, statuses: dict[str, Status], out: Path, pauses: Pauses, needed: Container[str | None]
+) -> Stack:
     """Return what of a stack is still to run, by the folders of this moment."""
     for trial in stack:
-        statuses[trial.id] = trial_folder(out, trial.id).read_checked_status()
+        statuses[trial.id] = _checked_status(trial, out, needed)
     return tuple(
         trial
         for trial in stack
-        if statuses[trial.id].status in (*RUNNABLE, "running") or pauses.lifts(trial, statuses[trial.id])
+        if statuses[trial.id].status in UNFINISHED or pauses.lifts(trial, statuses[trial.id])
     )
 
 
@@ -262,45 +274,3 @@ def _failed(trial: PlannedTrial, reason: str, out: Path) -> Status:
         held.folder.write_config(trial.config)
         held.folder.write_status(folder.read_status().but(status="failed", reason=reason))
     return folder.read_status()
-
-
-def _stop(running: Iterable[Handle], *, at_once: bool) -> None:
-    """Ask the workers to save and end; kill those that were asked long ago, or all of them `at_once`."""
-    for handle in running:
-        if handle.killed_as is not None:
-            continue
-        if handle.asked is None and not at_once:
-            handle.ask_to_stop()
-        elif at_once or time.monotonic() - (handle.asked or 0) > GRACE_SECONDS:
-            handle.kill(Status(status="interrupted", reason="stopped without saving its state"))
-
-
-def _enforce(options: RunOptions, running: Mapping[Handle, Pulse]) -> None:
-    """Kill what has passed its time, or has shown no life for too long."""
-    for handle, pulse in running.items():
-        if handle.killed_as is not None:
-            continue
-        limit, stall = options.time_limit, options.stall_limit
-        if limit is not None and handle.seconds > limit * len(handle.trials):
-            reason = f"took longer than the time limit of {limit:g} s"
-            handle.kill(Status(status="timed_out", reason=reason))
-        elif stall is not None and min(pulse.silent_seconds(), handle.seconds) > stall:
-            reason = f"stalled: no new line of metrics for {stall:g} s"
-            handle.kill(Status(status="timed_out", reason=reason))
-        elif pulse.overtaken.is_over():
-            handle.kill(OVERTAKEN)
-
-
-@contextmanager
-def _stop_requests() -> Generator[Callable[[], int]]:
-    """Count the requests to stop (Ctrl-C, SIGTERM, a closed terminal) instead of dying of them."""
-    received: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, frame: received.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield lambda: len(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,6 +1,5 @@
 """What a run shows: a live view on a terminal, one plain line an event elsewhere."""
 
-import json
 import sys
 import time
 from collections import Counter
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from sqzx.terminal import duration
 from sqzx.trial import Status, TrialFolder
+from sweeps.curves import log_lines
 from sweeps.listing import skipped_lines
 from sweeps.plan import Plan, PlannedTrial
 
@@ -83,7 +83,7 @@ def _last_lines(path: Path) -> list[dict[str, Any]]:
     except OSError:
         return []
     # The first may be cut by the window, the last by its writer.
-    return [json.loads(line) for line in lines[1 if size > TAIL_BYTES else 0 : -1]]
+    return log_lines(lines[1 if size > TAIL_BYTES else 0 : -1])
 
 
 def outcome_text(folder: TrialFolder, status: Status) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from contextlib import ExitStack, closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,7 @@ from sqzx.claims import ClaimedElsewhere, claim
 from sqzx.processes import process_start
 from sqzx.trial import Status
 from sweeps.executors import Resources, open_executor
+from sweeps.local import prepared_folders
 from sweeps.plan import plan_study
 from sweeps.study import read_study
 
@@ -155,6 +157,38 @@ class TestLocal(Contract):
         assert [devices["CUDA_VISIBLE_DEVICES"] for devices in seen] == visible
         assert {devices.get("XLA_PYTHON_CLIENT_MEM_FRACTION") for devices in seen} == {fraction}
         assert all(devices.get("JAX_PLATFORMS") == "cpu" for devices in seen) == (share == 0)
+
+
+def test_a_disk_too_full_for_a_claim_fails_a_ray_task_s_trials_with_that_reason(tiny, monkeypatch):
+    """Where the node doesn't see the folder, the runner claims it; what the node sends is kept no more."""
+    from sweeps import ray_executor
+
+    def full(folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ray_executor, "claim", full)
+    monkeypatch.setattr("sweeps.endings.claim", full)
+    (trial,) = plan_study(read_study(tiny.write((0.25,)).file)).trials
+    folders, orders = prepared_folders((trial,), tiny.out), []
+    task = ray_executor.Task(
+        (trial,),
+        folders,
+        (folders[0].read_status(),),
+        0,
+        ray=None,
+        stream=None,
+        order=orders.append,
+        losses=Counter(),
+        notes=[],
+    )
+    task._take({"host": "far", "pid": 7, "sees": False, "note": ""})
+    assert orders == ["kill"]
+    task._take({"files": b"no tar", "code": -9})
+    ((_, status),) = task.outcomes()
+    assert status is not None
+    assert status.status == "failed"
+    assert status.reason == "its folder could not be claimed: No space left on device"
+    assert not folders[0].status_file.exists()
 
 
 @pytest.fixture(scope="module")

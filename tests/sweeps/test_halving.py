@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from sqzx.errors import InputError
 from sqzx.trial import Status
 from sweeps.halving import Halving, Standing, decide, pause_of, standing
+from sweeps.local import epochs_before
 from sweeps.pausing import Pauses
 from sweeps.plan import plan_study, trial_folder
 from sweeps.study import parse_study
+from sweeps.view import progress
 
 HEAD = 'schema = 1\nname = "s"\n[config]\nmodel.preset = "squeezenet_small"\n'
 
@@ -292,6 +294,17 @@ class TestFolders:
             statuses[trial.id].reason
             == "stopped at epoch 1 of 9: number 5 of 6 in its bin, of which 3 went on"
         )
+
+    @pytest.mark.parametrize("damage", [b'{"kind": "validation", "ep\n', b"\xff\xfe\n", b"5\n", b"{}\n"])
+    def test_a_damaged_log_costs_its_trial_its_say_and_no_more(self, tmp_path, damage):
+        plan, configurations = folder_of(tmp_path, ALL)
+        for trial in plan.trials:
+            if trial.config_id == configurations[5]:
+                folder = trial_folder(tmp_path, trial.id)
+                folder.metrics_file.write_bytes(damage + folder.metrics_file.read_bytes())
+                assert epochs_before(folder) == 0
+                assert progress(folder, 9, 0, 1.0).val_top1 is not None  # what is whole is shown
+        assert lifted(plan, tmp_path, configurations) == {2, 3, 4}  # of 5, the best 3
 
     def test_a_damaged_pause_is_one_line(self, tmp_path):
         plan, _ = folder_of(tmp_path, ALL)

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from sqzx.trial import TrialFolder
-from sweeps.runner import Pulse
+from sweeps.minding import Pulse
 
 DAMAGE = '''
 """Ends the worker of the trial named in DOOMED soon after its start, in the way of DOOM."""
@@ -15,6 +15,7 @@ if "sweeps.worker" in sys.orig_argv and any(os.environ["DOOMED"] in word for wor
     print("the last words before the end \\x1b[31m", flush=True)
     if os.environ["DOOM"] == "memory":
         import resource
+        # Address space: 100 MB of it glibc keeps for the thread that beats, of which 0.1 MB are ever used.
         resource.setrlimit(resource.RLIMIT_AS, (480 << 20, 480 << 20))
     else:
         import threading
@@ -64,7 +65,7 @@ def test_a_trial_that_shows_no_life_is_ended(tiny):
 
 def test_any_new_line_of_metrics_is_life(tmp_path, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("sweeps.runner.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("sweeps.minding.time.monotonic", lambda: clock[0])
     folders = [TrialFolder(tmp_path / "a"), TrialFolder(tmp_path / "b")]
     pulse = Pulse(folders)
     clock[0] = 10.0

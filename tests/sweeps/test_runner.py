@@ -11,6 +11,12 @@ from contextlib import suppress
 
 import pytest
 
+import sweeps.runner
+from sqzx.cli import run
+from sqzx.trial import TrialFolder
+from sweeps.plan import plan_folder
+from sweeps.view import PlainView
+
 
 def counts(tiny) -> dict[str, int]:
     return {state: n for state, n in tiny.status()["counts"].items() if n}
@@ -185,7 +191,7 @@ def test_a_trial_left_running_under_another_host_s_name_is_taken_over(tiny):
     }
     (folder / "status.json").write_text(json.dumps(status))
     (folder / "result.json").unlink()
-    assert counts(tiny) == {"unknown": 1}  # nobody can say from here
+    assert counts(tiny) == {"interrupted": 1}  # its claim is free
     code, text = tiny.run()
     assert code == 0, text
     assert counts(tiny) == {"done": 1}
@@ -231,6 +237,66 @@ def test_a_runner_whose_worker_never_wakes_up_ends_with_the_one_that_took_over(t
         assert code == 0, text
     tiny.wait_for_no_process()
     assert counts(tiny) == {"done": 1}
+
+
+def test_what_died_before_this_host_s_last_start_is_waited_for_and_said_so(tiny, monkeypatch):
+    monkeypatch.setenv("SQZX_PATIENCE", "1")
+    tiny.write(ratios=(0.25,))
+    tiny.run()
+    (folder,) = tiny.trials().values()
+    status = json.loads((folder / "status.json").read_text())
+    before = {"status": "running", "place": "a" * 12, "ended_time": None}
+    (folder / "status.json").write_text(json.dumps(status | before))
+    (folder / ".writer" / "free").rename(folder / ".writer" / "0123456789abcdef.aaaaaaaaaaaa.1.1")
+    (trial,) = tiny.status()["trials"]
+    assert "began before this host's last start, or in another container of its name," in trial["reason"]
+    code, text = tiny.run()
+    assert code == 0, text
+    assert (
+        "waiting for 1 trials that other processes have claimed: those that are silent for 1 s are taken over"
+    ) in text
+    assert counts(tiny) == {"done": 1}
+
+
+def test_a_dense_trial_is_made_again_where_its_network_is_missing_and_needed(tiny):
+    tiny.write(ratios=(0.5,))
+    tiny.run()
+    (folder,) = tiny.trials().values()
+    (folder / "model.safetensors").unlink()
+    assert "started" not in tiny.run()[1]  # nothing needs it
+    block = ["[[sweep]]", 'name = "svd"', "set.model.squeeze_ratio = 0.5", 'set.compress.recipe = "svd"']
+    tiny.write(ratios=(0.5,), more="\n".join(block))
+    code, text = tiny.run()
+    assert code == 0, text
+    assert counts(tiny) == {"done": 2}
+    assert tiny.read_status(folder)["faults"] == ["was done, but its model.safetensors is missing"]
+
+
+def test_the_files_of_finished_trials_are_checked_once_a_run(tiny, monkeypatch):
+    """Not for each batch that a search adds."""
+    tiny.run()
+    plan, checks, ran = plan_folder(tiny.out), [], []
+    batches = iter([plan, plan, None])
+    read = TrialFolder.read_checked_status
+    monkeypatch.setattr(
+        TrialFolder, "read_checked_status", lambda folder, needed=(): checks.append(1) or read(folder, needed)
+    )
+    monkeypatch.setattr(sweeps.runner, "next_batch", lambda study, out: next(batches))
+    monkeypatch.setattr(
+        sweeps.runner, "_run", lambda plan, *_: ran.append(plan) or sweeps.runner.Outcome(plan, False)
+    )
+    sweeps.runner.run(plan.study, tiny.out, sweeps.runner.RunOptions(), PlainView())
+    assert len(ran) == 2
+    assert len(checks) == 2  # trials
+
+
+def test_a_log_is_shown_without_listening_for_others(tiny, monkeypatch, capsys):
+    tiny.run()
+    trial = next(iter(tiny.trials()))
+    monkeypatch.setattr("sweeps.elsewhere.as_seen", lambda *_: pytest.fail("listens"))
+    assert run(["sweep", "status", str(tiny.out), "--log", trial]) == 0
+    assert run(["sweep", "status", str(tiny.out), "--log", "nothing"]) == 2
+    assert "is the id of 0 trials" in capsys.readouterr().err
 
 
 def test_status_tells_another_hosts_running_trial_by_its_beat_and_writes_nothing(tiny):
