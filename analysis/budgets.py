@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.statistics import summarise
+from analysis.statistics import comparable, summarise
 
 MOST_BUDGETS = 8
 
@@ -32,8 +32,9 @@ def best_within(frame: pd.DataFrame, metric: str = "test_top1") -> list[Best]:
     summary["validation"] = summarise(frame, metric.replace("test_", "val_"))["mean"]
     found: list[Best] = []
     for data, members in summary[summary["n"] > 0].groupby("data.name", sort=False):
-        ordered = members.dropna(subset=["validation"]).sort_values(
-            ["validation", "bytes_fp32"], ascending=[False, True], kind="stable"
+        members = members.dropna(subset=["validation"])
+        ordered = members.assign(compared=comparable(members["validation"])).sort_values(
+            ["compared", "bytes_fp32"], ascending=[False, True], kind="stable"
         )
         chosen: dict[str, Best] = {}
         for budget in _budgets(ordered["bytes_fp32"]):

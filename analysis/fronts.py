@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.resampling import SAMPLES, generator, resampled_means
 from analysis.selection import check_one_data, check_selecting
-from analysis.statistics import LEVEL, pareto_front, seed_values, summarise
+from analysis.statistics import LEVEL, comparable, pareto_front, seed_values, summarise
 from analysis.table import scored
 from analysis.wording import count_text
 
@@ -96,6 +96,7 @@ def fronts(size: np.ndarray, accuracy: np.ndarray, /) -> np.ndarray:
     """Return `pareto_front` of each row of `accuracy` (samples, n), all with the sizes (n,); no NaN."""
     if not len(size):
         return np.zeros(accuracy.shape, dtype=bool)
+    accuracy = comparable(accuracy)
     order = np.argsort(size, kind="stable")
     starts = np.unique(size[order], return_index=True)[1]
     group = np.searchsorted(starts, np.arange(len(size)), side="right") - 1

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.selection import check_one_data, check_selecting
-from analysis.statistics import LEVEL, summarise
+from analysis.statistics import LEVEL, comparable, summarise
 from analysis.table import configuration_keys
 from analysis.wording import value_text
 
@@ -88,7 +88,7 @@ def best_of_draw(accuracy: np.ndarray, /, *, drawn: float = DRAWN) -> np.ndarray
     if not n:
         return np.empty(0)
     m = int(np.ceil(drawn * n))
-    _, member, counts = np.unique(-np.asarray(accuracy), return_inverse=True, return_counts=True)
+    _, member, counts = np.unique(-comparable(accuracy), return_inverse=True, return_counts=True)
     behind = n - np.concatenate([[0], np.cumsum(counts)])  # how many are no better than each level
     share = (behind[:-1] / n) ** m - (behind[1:] / n) ** m
     return (share / counts)[member]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.statistics import summarise
+from analysis.statistics import comparable, summarise
 from sqzx.errors import InputError
 
 SELECTING = ("val_top1", "val_top5")
@@ -58,7 +58,8 @@ def chosen(frame: pd.DataFrame, /, *, by: str = "val_top1") -> Chosen | None:
     check_one_data(found["data.name"])
     if found.empty:
         return None
-    best = found[found["mean"] == found["mean"].max()].sort_values("bytes_fp32", kind="stable")
+    means = comparable(found["mean"])
+    best = found[means == means.max()].sort_values("bytes_fp32", kind="stable")
     first, others = best.iloc[0], best.iloc[1:]
     return Chosen(
         config_id=str(first["config_id"]),

@@ -20,6 +20,10 @@ from analysis.table import check_metric, configuration_keys, scored
 LEVEL = 0.95
 """Coverage of every interval."""
 
+DECIMALS = 12
+"""Of an accuracy that is compared. Means of as many right answers in another order, or spread otherwise over
+the seeds, differ in the last bit, and would decide what is a tie; no test set has 10^12 images."""
+
 
 class Estimate(NamedTuple):
     """A mean over n seeds; `low` and `high` are None where no interval can be given, and `note` says why."""
@@ -133,14 +137,20 @@ def seed_values(frame: pd.DataFrame, metric: str, /) -> dict[str, np.ndarray]:
     return {str(config): group.to_numpy(dtype=np.float64) for config, group in values}
 
 
+def comparable(accuracy: ArrayLike, /) -> np.ndarray:
+    """Return accuracies (...) as they are compared, so that equal numbers of right answers are equal."""
+    return np.round(np.asarray(accuracy, dtype=np.float64), DECIMALS)
+
+
 def pareto_front(size: ArrayLike, accuracy: ArrayLike, /) -> np.ndarray:
     """Return which points nothing beats: no other is smaller and as accurate, or more accurate and as small.
 
-    Of two points with one size only the more accurate is on the front, and of two with one accuracy only
-    the smaller; twins (equal in both) are on it together or not at all. A point with a NaN is never on it.
-    The front is one of means: which points would stay on it with other seeds it does not say.
+    Of two points with one size only the more accurate is on the front, and of two with one accuracy
+    (`comparable`) only the smaller; twins (equal in both) are on it together or not at all. A point with a
+    NaN is never on it. The front is one of means: which points would stay on it with other seeds it does not
+    say.
     """
-    points = np.column_stack([np.asarray(size, dtype=np.float64), np.asarray(accuracy, dtype=np.float64)])
+    points = np.column_stack([np.asarray(size, dtype=np.float64), comparable(accuracy)])
     whole = ~np.isnan(points).any(axis=1)
     front = np.zeros(len(points), dtype=bool)
     if whole.any():  # moocore takes NaN for a number that nothing beats
