@@ -195,22 +195,22 @@ def _distributions(frame: pd.DataFrame, options: Options) -> list[Drawing]:
 
 
 def _parallel(frame: pd.DataFrame, options: Options) -> list[Drawing]:
-    found = parallel.parallel(frame, options.metric, options.size)
+    found = [parallel.parallel(rows, options.metric, options.size) for rows in _by_data(frame)]
     return _numbered(
         "parallel_coordinates",
         "Every configuration across its keys",
-        [found] if found else [],
+        [one for one in found if one is not None],
         parallel.told,
         lambda one: parallel.draw_parallel(one, options.metric),
     )
 
 
 def _widths(frame: pd.DataFrame, options: Options) -> list[Drawing]:
-    found = widths.pictures(frame, options.metric)
+    found = [widths.pictures(rows, options.metric) for rows in _by_data(frame)]
     return _numbered(
         "widths_by_depth",
         "Networks by width and depth",
-        [found] if found else [],
+        [pictures for pictures in found if pictures],
         widths.told,
         widths.draw_widths,
     )
@@ -218,14 +218,23 @@ def _widths(frame: pd.DataFrame, options: Options) -> list[Drawing]:
 
 def _learning(frame: pd.DataFrame, options: Options, epochs: pd.DataFrame | None) -> list[Drawing]:
     roles = learning.shown_configurations(frame, options.metric)
-    found = learning.courses(frame, epochs, roles, options.metric) if epochs is not None else []
+    found = (
+        [learning.courses(rows, epochs, roles, options.metric) for rows in _by_data(frame)]
+        if epochs is not None
+        else []
+    )
     return _numbered(
         "learning_curves",
         "Learning curves",
-        [found] if found else [],
+        [courses for courses in found if courses],
         learning.told,
         lambda one: learning.draw_courses(one, options.metric),
     )
+
+
+def _by_data(frame: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the rows of each data set: accuracies on two have no common order."""
+    return [rows for _, rows in frame.groupby("data.name", sort=False)]
 
 
 def _numbered(

@@ -6,14 +6,15 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from analysis.scale import percent_axis
-from analysis.statistics import summarise
+from analysis.selection import chosen
+from analysis.statistics import comparable, summarise
 from analysis.style import COLOURS, MARKERS, PAPER, StudyFigure, head, new_figure, styled
 from analysis.table import ACCURACIES, scored
 from analysis.wording import percent, seeds_text
 
 
 class Course(NamedTuple):
-    """One configuration's way: `role` is why it is shown.
+    """One configuration's way on the data set `data`: `role` is why it is shown.
 
     `epochs` has a row an epoch: `epoch` (from 1), `mean`, `low`, `high` (the least and the most of the
     seeds) and `n` (seeds that have reached it).
@@ -21,29 +22,32 @@ class Course(NamedTuple):
 
     role: str
     name: str
+    data: str
     epochs: pd.DataFrame
 
 
 def shown_configurations(frame: pd.DataFrame, metric: str = "test_top1") -> dict[str, str]:
-    """Return the roles, by `config_id`, of the configurations whose courses are drawn.
+    """Return the roles, by `config_id`, of the configurations whose courses are drawn, on each data set.
 
-    "chosen" has the best mean validation accuracy, "best" and "worst" the extreme means of `metric`. One
-    configuration may have two roles ("chosen and best").
+    "chosen" is what validation chooses (`analysis.selection`), "best" and "worst" have the extreme means of
+    `metric`, and of equal ones the first in the plan. One configuration may have two roles ("chosen and
+    best").
     """
-    found = summarise(frame, metric)
-    found = found[found["n"] > 0]
-    validated = summarise(frame, metric.replace("test_", "val_"))
-    validated = validated[validated["config_id"].isin(found["config_id"]) & (validated["n"] > 0)]
-    if found.empty or validated.empty:
-        return {}
-    parts = {
-        "chosen": validated["config_id"].iloc[int(validated["mean"].argmax())],
-        "best": found["config_id"].iloc[int(found["mean"].argmax())],
-        "worst": found["config_id"].iloc[int(found["mean"].argmin())],
-    }
     roles: dict[str, str] = {}
-    for role, config in parts.items():
-        roles[config] = f"{roles[config]} and {role}" if config in roles else role
+    for _, rows in frame.groupby("data.name", sort=False):
+        found = summarise(rows, metric)
+        found = found[found["n"] > 0]
+        choice = chosen(rows, by=metric.replace("test_", "val_"))
+        if found.empty or choice is None:
+            continue
+        means = comparable(found["mean"])
+        parts = {
+            "chosen": choice.config_id,
+            "best": found["config_id"].iloc[int(means.argmax())],
+            "worst": found["config_id"].iloc[int(means.argmin())],
+        }
+        for role, config in parts.items():
+            roles[config] = f"{roles[config]} and {role}" if config in roles else role
     return roles
 
 
@@ -64,22 +68,23 @@ def courses(
         if not lines.empty:
             values = lines.groupby("epoch")[column]
             table = pd.DataFrame(
-                {"mean": values.mean(), "low": values.min(), "high": values.max(), "n": values.size()}
+                {"mean": values.mean(), "low": values.min(), "high": values.max(), "n": values.count()}
             ).reset_index()
             table["epoch"] += 1
-            found.append(Course(role, str(members["name"].iloc[0]), table))
+            first = members.iloc[0]
+            found.append(Course(role, str(first["name"]), str(first["data.name"]), table))
     return found
 
 
 def draw_courses(found: list[Course], metric: str = "test_top1") -> StudyFigure:
-    """Draw a line a configuration, with a band from the least to the most of its seeds."""
+    """Draw a line a configuration of one data set, with a band from the least to the most of its seeds."""
     column = "val_" + metric.partition("_")[2]
     with styled():
         figure = new_figure(7.0, 4.2)
         numbers = seeds_text([n for course in found for n in course.epochs["n"]])
         head(
             figure,
-            f"{ACCURACIES[column].capitalize()} while training",
+            f"{ACCURACIES[column].capitalize()} while training: {found[0].data}",
             f"Lines: mean over seeds ({numbers}). Bands: from the least to the most of the seeds. Chosen by "
             f"validation; best and worst by {ACCURACIES[metric]}.",
         )
@@ -119,4 +124,4 @@ def told(found: list[Course]) -> str:
         f"{course.epochs['epoch'].iloc[-1]}"
         for course in found
     )
-    return f"Mean validation accuracy: {each}."
+    return f"Mean validation accuracy on {found[0].data}: {each}."

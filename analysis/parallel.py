@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from analysis.blocks import is_number, level_of, levels, varying_keys
 from analysis.quantity import quantity_of, round_values, sized
+from analysis.selection import check_one_data
 from analysis.statistics import summarise
 from analysis.style import COLOURS, SOFT, StudyFigure, head, new_figure, styled, tip
 from analysis.table import ACCURACIES, records
@@ -53,17 +54,23 @@ class Upright(NamedTuple):
 class Parallel(NamedTuple):
     """`uprights` from left to right, and the configurations with `name`, `mean`, `low`, `high` and `n`.
 
-    `left_out` has the keys for which there was no room.
+    All are of the data set `data`, since accuracies on two have no common order. `left_out` has the keys for
+    which there was no room.
     """
 
+    data: str
     uprights: tuple[Upright, ...]
     points: pd.DataFrame
     left_out: tuple[str, ...]
 
 
 def parallel(frame: pd.DataFrame, metric: str = "test_top1", size: str = "bytes_fp32") -> Parallel | None:
-    """Return the lines of all finished configurations, or None below two varying keys or five lines."""
+    """Return the lines of the finished configurations, or None below two varying keys or five lines.
+
+    Rows of several data sets are an `InputError`.
+    """
     summary = summarise(frame, metric)
+    check_one_data(summary["data.name"])
     points = sized(summary[summary["n"] > 0], frame, quantity_of(size), metric)
     keys = varying_keys(points)
     if len(keys) < 2 or len(points) < FEWEST_LINES:
@@ -75,7 +82,7 @@ def parallel(frame: pd.DataFrame, metric: str = "test_top1", size: str = "bytes_
     spread = _spread(quantity.noun, points["size"], quantity.text)
     accuracy = _spread(ACCURACIES[metric], points["mean"], _per_cent)
     kept = points[["config_id", "name", "mean", "low", "high", "n"]].reset_index(drop=True)
-    return Parallel((*uprights, spread, accuracy), kept, left_out)
+    return Parallel(str(points["data.name"].iloc[0]), (*uprights, spread, accuracy), kept, left_out)
 
 
 def _upright(key: str, values: pd.Series) -> Upright:
@@ -116,7 +123,7 @@ def draw_parallel(found: Parallel, metric: str = "test_top1") -> StudyFigure:
         more = f" No room for {', '.join(found.left_out)}." if found.left_out else ""
         head(
             figure,
-            "Every configuration across its keys",
+            f"Every configuration across its keys: {found.data}",
             f"One line a configuration ({len(points):,}), coloured by its mean {ACCURACIES[metric]} over "
             f"seeds ({seeds_text(list(points['n']))}), which is the last axis.{more}",
         )
@@ -161,6 +168,6 @@ def told(found: Parallel) -> str:
     best = records(found.points)[-1]
     names = ", ".join(upright.name for upright in found.uprights)
     return (
-        f"{count_text(len(found.points), 'configuration')} across {names}; the highest line is "
-        f"{best['name']}: {estimate_text(best)}."
+        f"{count_text(len(found.points), 'configuration')} on {found.data} across {names}; the highest line "
+        f"is {best['name']}: {estimate_text(best)}."
     )

@@ -7,6 +7,7 @@ import pandas as pd
 from analysis.budgets import best_within
 from analysis.curves import Curve, curves
 from analysis.fronts import ROOM, front_volume, membership
+from analysis.selection import Chosen, chosen
 from analysis.statistics import mean_difference, summarise
 from analysis.table import ACCURACIES, left_out, records, scored
 from analysis.wording import (
@@ -34,9 +35,10 @@ def summary(frame: pd.DataFrame, metric: str = "test_top1") -> list[str]:
         open_ones = frame["status"].isin(["pending", "running", "interrupted"]).any()
         yet = "No trial has finished yet" if open_ones else "No trial has an accuracy that counts"
         return [*sentences, f"{yet}, so there is none to report."]
-    of = "" if len(finished) == len(found) else f"Of the {len(finished)} of {len(found)} finished, "
-    chosen = of + _chosen(frame, finished, metric)
-    sentences += [chosen[0].upper() + chosen[1:], *_within(frame, metric), _smallest(finished)]
+    if len(finished) < len(found):
+        of = count_text(len(found), "configuration")
+        sentences.append(f"{len(finished)} of {of} {_has(len(finished))} an accuracy that counts.")
+    sentences += [*_chosen(frame, finished, metric), *_within(frame, metric), _smallest(finished)]
     sentences += [_along(frame, curve, metric) for curve in curves(frame, metric) if len(curve.points) > 1]
     sentences += [*_front(frame, finished, metric), *_volumes(frame, metric)]
     return [*sentences, *_without(finished), _what_intervals_say(frame)]
@@ -76,22 +78,39 @@ def _what_censored_means(out: pd.DataFrame) -> str:
     )
 
 
-def _chosen(frame: pd.DataFrame, finished: pd.DataFrame, metric: str) -> str:
-    """Name the configuration that validation selects: choosing by the test set would flatter it."""
+def _chosen(frame: pd.DataFrame, finished: pd.DataFrame, metric: str) -> list[str]:
+    """Name what validation selects on each data set: choosing by the test set would flatter it."""
     by = metric.replace("test_", "val_")
-    validated = summarise(frame, by)
-    best = max(records(validated[validated["n"] > 0]), key=lambda row: row["mean"])
-    row = next(row for row in records(finished) if row["config_id"] == best["config_id"])
+    parts = list(frame.groupby("data.name", sort=False))
+    sentences = []
+    for data, rows in parts:
+        best = chosen(rows, by=by)
+        if best is None:
+            continue
+        where = f"On {data} validation" if len(parts) > 1 else "Validation"
+        scored_ones = records(finished[finished["config_id"] == best.config_id])
+        its = f"is {_estimate(scored_ones[0])}" if scored_ones else "is not known: no trial of it has one"
+        sentences.append(
+            f"{where} chooses {best.name} ({size_text(best.bytes_fp32)}; mean {ACCURACIES[by]} "
+            f"{percent(best.mean)}{_tied(best)}): its {ACCURACIES[metric]} {its}."
+        )
+    return sentences
+
+
+def _tied(best: Chosen) -> str:
+    """Say that others are as good in validation; of those the smallest is chosen."""
+    if not best.tied:
+        return ""
     return (
-        f"validation chooses {row['name']} ({size_text(row['bytes_fp32'])}; mean {ACCURACIES[by]} "
-        f"{percent(best['mean'])}): its {ACCURACIES[metric]} is {_estimate(row)}."
+        f", as {count_text(len(best.tied), 'other')} that {'is' if len(best.tied) == 1 else 'are'} no smaller"
     )
 
 
 def _smallest(finished: pd.DataFrame) -> str:
     row = min(records(finished), key=lambda row: row["bytes_fp32"])
     size = f"{size_text(row['bytes_fp32'])}, {count_text(row['params'], 'parameter')}"
-    return f"The smallest finished network, {row['name']} ({size}), reaches {_estimate(row)}."
+    where = f" on {row['data.name']}" if finished["data.name"].nunique() > 1 else ""
+    return f"The smallest finished network, {row['name']} ({size}), reaches {_estimate(row)}{where}."
 
 
 def _along(frame: pd.DataFrame, curve: Curve, metric: str) -> str:
@@ -146,9 +165,13 @@ def _without(finished: pd.DataFrame) -> list[str]:
     single = int((without["n"] == 1).sum())
     reasons = listed({"of one seed": single, "of equal seeds": len(without) - single})
     return [
-        f"{len(without):,} of {count_text(len(finished), 'mean')} have no interval ({reasons}): how far "
-        "seeds move them cannot be said."
+        f"{len(without):,} of {count_text(len(finished), 'mean')} {_has(len(without))} no interval ({reasons}): "
+        "how far seeds move them cannot be said."
     ]
+
+
+def _has(number: int) -> str:
+    return "has" if number == 1 else "have"
 
 
 def _front(frame: pd.DataFrame, finished: pd.DataFrame, metric: str) -> list[str]:
@@ -156,7 +179,7 @@ def _front(frame: pd.DataFrame, finished: pd.DataFrame, metric: str) -> list[str
         return []
     points = membership(frame, by=metric.replace("test_", "val_")).points
     on = points[points["on_front"]]
-    where = "" if points["data"].nunique() == 1 else " of its data set"
+    where = "" if points["data"].nunique() == 1 else " of their data set"
     known = on["probability"].dropna()
     stay = int((known >= STAYS).sum())
     chance = (

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.blocks import varying_keys
+from analysis.selection import chosen
 from analysis.statistics import pareto_front, summarise
 from analysis.style import COLOURS, PAPER, SOFT, StudyFigure, head, new_figure, styled
 from analysis.table import records
@@ -32,20 +33,23 @@ class Picture(NamedTuple):
 
 
 def pictures(frame: pd.DataFrame, metric: str = "test_top1") -> list[Picture]:
-    """Return the smallest, the chosen and the largest network, and the middle of the front.
+    """Return the smallest, the chosen and the largest network, and the middle of the front, on one data set.
 
-    Empty where no key of the model varies: one network needs no comparison.
+    Validation chooses, and makes the front; `metric` says which validation accuracy. Empty where no key of
+    the model varies: one network needs no comparison.
     """
-    summary = summarise(frame, metric)
+    by = metric.replace("test_", "val_")
+    summary = summarise(frame, by)
     found = summary[summary["n"] > 0]
     if not any(key.startswith("model.") for key in varying_keys(found)):
         return []
-    validated = summarise(frame, metric.replace("test_", "val_")).loc[found.index, "mean"]
     on_front = found[pareto_front(found["bytes_fp32"], found["mean"])].sort_values("bytes_fp32")
+    choice = chosen(frame, by=by)
+    assert choice is not None  # one of those found
     roles = {
         "smallest": found["bytes_fp32"].idxmin(),
         "middle of the front": on_front.index[len(on_front) // 2],
-        "chosen by validation": validated.idxmax() if validated.notna().any() else found.index[0],
+        "chosen by validation": found.index[found["config_id"] == choice.config_id][0],
         "largest": found["bytes_fp32"].idxmax(),
     }
     told: dict[Any, str] = {}

@@ -5,6 +5,7 @@ import sys
 import warnings
 
 import matplotlib.image
+import pandas as pd
 import pytest
 
 from analysis.figures import Options, draw_all, drawings
@@ -54,6 +55,22 @@ class TestWhichFiguresAreDrawn:
         ]
         found = names(load(make_study(study_of(*grids))))
         assert [name for name in found if name.startswith("heat_map")] == ["heat_map", "heat_map_2"]
+
+    def test_accuracies_on_two_data_sets_are_not_ranked_in_one_figure(self, make_study, study_of):
+        grid = "grid.model.squeeze_ratio = [0.25, 0.5, 1.0]\ngrid.model.pct_3x3 = [0.25, 0.5]"
+        one = load(make_study(study_of(grid)))
+        two = one.assign(
+            **{"id": one["id"] + "2", "config_id": one["config_id"] + "2", "data.name": "fashion_mnist"}
+        )
+        two["test_top1"] -= 0.3
+        found = drawings(pd.concat([one, two], ignore_index=True))
+        for kind in ("parallel_coordinates", "widths_by_depth"):
+            assert [f.name for f in found if f.name.startswith(kind)] == [kind, f"{kind}_2"]
+        lines = [f for f in found if f.name.startswith("parallel")]
+        assert [one.told.partition(" across")[0] for one in lines] == [
+            "6 configurations on digits",
+            "6 configurations on fashion_mnist",
+        ]
 
     def test_one_configuration_is_a_point_against_size(self, make_study, study_of):
         frame = load(make_study(study_of("grid.model.squeeze_ratio = [0.5]")))

@@ -35,6 +35,24 @@ def test_the_chosen_the_best_and_the_worst_are_shown(study):
     assert roles == {"squeeze_ratio=0.25": "chosen and worst", "squeeze_ratio=0.5": "best"}
 
 
+def test_of_equals_the_smaller_is_chosen_as_everywhere(make_study, study_of, result):
+    text = study_of("grid.model.squeeze_ratio = [0.5, 0.25]")
+    frame = load(make_study(text, lambda t: result(t, val_top1=0.9)))
+    names = frame.drop_duplicates("config_id").set_index("config_id")["name"]
+    roles = {role: names[config] for config, role in shown_configurations(frame).items()}
+    assert next(name for role, name in roles.items() if "chosen" in role) == "squeeze_ratio=0.25"
+
+
+def test_an_epoch_counts_the_seeds_that_have_a_number(study):
+    frame = load(study)
+    epochs = read_epochs(frame, study, "test_top1")
+    config = frame["config_id"][0]
+    first = frame.index[frame["config_id"] == config][0]
+    epochs.loc[(epochs["id"] == frame["id"][first]) & (epochs["epoch"] == 1), "val_top1"] = float("nan")
+    found = courses(frame, epochs, {config: "one"})
+    assert found[0].epochs["n"].tolist() == [3, 2]
+
+
 def test_lines_are_means_over_seeds_and_bands_their_range(study):
     frame = load(study)
     found = courses(frame, read_epochs(frame, study, "test_top1"), shown_configurations(frame))

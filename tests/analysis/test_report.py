@@ -201,6 +201,39 @@ class TestSummary:
         assert "squeeze_ratio=0.25" in chosen
         assert "85.0 % (3 equal seeds: no interval)" in chosen
 
+    def test_of_equals_the_smallest_is_chosen_and_the_tie_is_said(self, make_study, study_of, result):
+        out = make_study(
+            study_of("grid.model.squeeze_ratio = [1.0, 0.5, 0.25]"), lambda t: result(t, val_top1=0.9)
+        )
+        (told,) = [s for s in summary(load(out)) if s.startswith("Validation chooses")]
+        assert "squeeze_ratio=0.25" in told
+        assert "accuracy 90.0 %, as 2 others that are no smaller)" in told
+
+    def test_on_each_data_set_validation_chooses_by_itself(self, make_study, study_of, result):
+        """An easy set does not win against a hard one."""
+        accuracy = {0.25: 0.98, 0.5: 0.97, 0.75: 0.6, 1.0: 0.7}
+        out = make_study(
+            study_of("grid.model.squeeze_ratio = [0.25, 0.5, 0.75, 1.0]"),
+            lambda t: result(t, val_top1=accuracy[t.config.model.squeeze_ratio]),
+        )
+        frame = load(out)
+        frame["data.name"] = frame["model.squeeze_ratio"].map(lambda ratio: "easy" if ratio < 0.6 else "hard")
+        found = summary(frame)
+        assert [s.partition(" (")[0] for s in found if "chooses" in s] == [
+            "On easy validation chooses squeeze_ratio=0.25",
+            "On hard validation chooses squeeze_ratio=1.0",
+        ]
+        assert next(s for s in found if s.startswith("The smallest")).endswith(" on easy.")
+
+    def test_what_validation_chooses_may_have_no_test_accuracy(self, make_study, result):
+        def outcome(trial):
+            wide = trial.config.model.squeeze_ratio == 0.5
+            return result(trial) | ({"val_top1": 1.0, "test_top1": None} if wide else {})
+
+        found = summary(load(make_study(outcome=outcome)))
+        (told,) = [s for s in found if s.startswith("Validation chooses")]
+        assert told.endswith("its test top-1 accuracy is not known: no trial of it has one.")
+
     def test_a_gain_that_seeds_cannot_tell_is_said_to_be_none(self, make_study, result):
         spread = (0.5, 0.9, 0.7)
         out = make_study(outcome=lambda trial: result(trial, test_top1=spread[trial.config.seed]))
@@ -457,7 +490,7 @@ def test_censored_trials_are_counted_by_where_they_were_stopped(make_study, stud
     text = report(out, tmp_path)[1].text
     assert "6 trials enter no mean and no front: 6 censored." in text
     assert "(4 stopped at epoch 3 of 27 and 2 stopped at epoch 9 of 27)" in text
-    assert "Of the 1 of 4 finished" in text
+    assert "1 of 4 configurations has an accuracy that counts." in text
     assert "4 censored: stopped at epoch 3 of 27\n" in text  # not a line for each place in a bin
     assert "number 3 of 4 in its bin" in text  # with the trial itself
 

@@ -54,5 +54,23 @@ def test_the_smallest_the_chosen_and_the_largest_are_shown(paper_study):
     assert "47,258 parameters in 10 modules, the widest 128 filters" in told(found)
 
 
+def test_the_front_is_that_of_validation(make_study, study_of, result):
+    """By the test set the four would all be on it, with another one in its middle."""
+    validation = {0.25: 0.9, 0.5: 0.5, 0.75: 0.6, 1.0: 0.8}
+    out = make_study(
+        study_of("grid.model.squeeze_ratio = [0.25, 0.5, 0.75, 1.0]"),
+        lambda t: result(
+            t,
+            val_top1=validation[t.config.model.squeeze_ratio],
+            test_top1=t.config.model.squeeze_ratio / 2,
+        ),
+    )
+    roles = {picture.name: picture.role for picture in pictures(load(out))}
+    assert roles == {
+        "squeeze_ratio=0.25": "smallest, middle of the front, chosen by validation",
+        "squeeze_ratio=1.0": "largest",
+    }
+
+
 def test_where_no_network_differs_there_is_no_picture(make_study, study_of):
     assert pictures(load(make_study(study_of("grid.train.learning_rate = [1e-3, 1e-2]")))) == []
