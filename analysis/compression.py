@@ -29,8 +29,8 @@ from analysis.style import (
     tip,
     whiskers,
 )
-from analysis.table import records
-from analysis.wording import estimate_text, seeds_text, size_text
+from analysis.table import left_out_text, records
+from analysis.wording import estimate_text, seeds_text, size_text, whiskers_text
 
 FAMILIES = {"alexnet": "AlexNet", "squeezenet": "SqueezeNet"}
 
@@ -46,12 +46,14 @@ class Compression(NamedTuple):
 
     `points` has a row a finished configuration: `config_id`, `name`, `family`, `method` ("not compressed"
     for a dense one), `network` (the same for a dense network and all that was made of it), `size` (bytes),
-    `dense_size`, `mean`, `low`, `high`, `n`. `methods` are in the order of the study.
+    `dense_size`, `mean`, `low`, `high`, `n`. `methods` are in the order of the study. `left_out` says which
+    trials do not count, "" where all do.
     """
 
     data: str
     points: pd.DataFrame
     methods: tuple[str, ...]
+    left_out: str
 
 
 def compressions(frame: pd.DataFrame, metric: str = "test_top1") -> list[Compression]:
@@ -86,7 +88,8 @@ def compressions(frame: pd.DataFrame, metric: str = "test_top1") -> list[Compres
         methods = tuple(m for m in members["method"].drop_duplicates() if m != UNCOMPRESSED)
         if methods:
             rows = members[columns].reset_index(drop=True)
-            found.append(Compression(str(data), rows, methods[: len(COLOURS)]))
+            lacking = left_out_text(frame[frame["data.name"] == data], metric)
+            found.append(Compression(str(data), rows, methods[: len(COLOURS)], lacking))
     return found
 
 
@@ -115,8 +118,8 @@ def draw_compression(
             figure,
             "Accuracy against the bytes of the file",
             f"Lines: from a network with 32-bit parameters through what one method makes of it, each with "
-            f"the bytes and how many times smaller. Points: mean over seeds ({numbers}). Whiskers: 95 % t "
-            "interval.",
+            f"the bytes and how many times smaller. Points: mean over seeds ({numbers}). "
+            f"{whiskers_text(points['low'])} {found.left_out}",
         )
         panel = figure.subplots(1, panels, squeeze=False)[0]
         _draw_lines(panel[0], points, colours)

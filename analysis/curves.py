@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from analysis import paper
-from analysis.blocks import Block, blocks, is_number
+from analysis.blocks import Block, blocks, in_sweep, is_number
 from analysis.labels import add_labels, telling
 from analysis.quantity import Quantity, quantity_of, round_values, size_axis, sized, tells_apart
 from analysis.scale import accuracy_axis, edge_marks, finish_axis, frame_limits, percent_axis, placed
@@ -27,8 +27,8 @@ from analysis.style import (
     tip,
     whiskers,
 )
-from analysis.table import ACCURACIES, records
-from analysis.wording import count_text, estimate_text, seeds_text, value_text
+from analysis.table import ACCURACIES, left_out_text, records
+from analysis.wording import count_text, estimate_text, seeds_text, value_text, whiskers_text
 from sqzx.architectures import SqueezeNetConfig
 from sqzx.counting import count
 
@@ -46,7 +46,8 @@ class Curve(NamedTuple):
     `bytes_fp32`, `mean`, `low`, `high` and `n`.
     `x` is the size where it tells most values apart ("size"), as in the paper; the value itself where most
     sizes coincide ("value"); the rank of a value that is no number ("name"). `published` is the paper's
-    curve along the same axis, where it has one: `paper.figure3` with the column `size`.
+    curve along the same axis, where it has one: `paper.figure3` with the column `size`. `left_out` says which
+    of the sweep's trials do not count, "" where all do.
     """
 
     sweep: str
@@ -55,16 +56,20 @@ class Curve(NamedTuple):
     across: Literal["size", "value", "name"]
     points: pd.DataFrame
     published: pd.DataFrame | None
+    left_out: str
 
 
 def curves(frame: pd.DataFrame, metric: str = "test_top1", size: str = "bytes_fp32") -> list[Curve]:
     """Return a curve for each sweep block along which exactly one key varies and something is finished."""
     summary = sized(summarise(frame, metric), frame, quantity_of(size), metric)
-    found = (_curve(block, quantity_of(size)) for block in blocks(summary))
+    found = []
+    for block in blocks(summary):
+        lacking = left_out_text(frame[in_sweep(frame, block.sweep)], metric)
+        found.append(_curve(block, quantity_of(size), lacking))
     return [curve for curve in found if curve is not None]
 
 
-def _curve(block: Block, quantity: Quantity) -> Curve | None:
+def _curve(block: Block, quantity: Quantity, lacking: str) -> Curve | None:
     members, finished = block.members, block.finished
     if len(block.keys) != 1 or finished.empty:
         return None
@@ -77,7 +82,7 @@ def _curve(block: Block, quantity: Quantity) -> Curve | None:
     points = points.assign(value=points[key].map(value_text), x=x.astype("float64"))
     kept = ["config_id", "name", "value", "x", "size", "bytes_fp32", "mean", "low", "high", "n"]
     published = _published(key, quantity) if key in paper.SWEEPS else None
-    return Curve(block.sweep, key, block.data, across, points[kept], published)
+    return Curve(block.sweep, key, block.data, across, points[kept], published, lacking)
 
 
 def _published(key: str, quantity: Quantity) -> pd.DataFrame:
@@ -159,10 +164,11 @@ def _subtitle(shown: Sequence[Curve], found: int, error: bool) -> str:
     every = all(len(telling(curve.points)) == len(curve.points) for curve in shown)
     labels = "each" if every else "each (of many the ends, the best and the worst)"
     numbers = seeds_text([n for curve in shown for n in curve.points["n"]])
+    intervals = whiskers_text([low for curve in shown for low in curve.points["low"]])
+    lacking = [f" {curve.sweep}: {curve.left_out}" for curve in shown if curve.left_out]
     return (
         f"Points: mean over seeds ({numbers}), {labels} labelled with value and mean "
-        f"{'error ' * error}in %. "
-        f"Whiskers: 95 % t interval.{cut}"
+        f"{'error ' * error}in %. {intervals}{cut}{''.join(lacking)}"
     )
 
 

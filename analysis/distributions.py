@@ -18,7 +18,7 @@ from analysis.blocks import blocks
 from analysis.quantity import quantity_of, sized
 from analysis.statistics import summarise
 from analysis.style import COLOURS, StudyFigure, head, new_figure, styled
-from analysis.table import ACCURACIES
+from analysis.table import ACCURACIES, left_out_text
 from analysis.wording import percent, seeds_text
 
 FEWEST = 4
@@ -46,6 +46,7 @@ class Distributions(NamedTuple):
 
     `normalised` is empty where the sub-spaces share no range of sizes in which each has members in at least
     two bins; otherwise `bins` is their number and `sizes` the range, and each has the members in it.
+    `left_out` says which trials do not count, "" where all do.
     """
 
     data: str
@@ -54,6 +55,7 @@ class Distributions(NamedTuple):
     bins: int
     sizes: tuple[float, float]
     seeds: tuple[int, ...]
+    left_out: str
 
 
 def distributions(
@@ -65,11 +67,12 @@ def distributions(
     for data, members in summary[summary["n"] > 0].groupby("data.name", sort=False):
         spaces = {b.sweep: b.members for b in blocks(members) if len(b.members) >= FEWEST}
         if spaces:
-            found.append(_distributions(str(data), dict(list(spaces.items())[:MOST_SPACES])))
+            lacking = left_out_text(frame[frame["data.name"] == data], metric)
+            found.append(_distributions(str(data), dict(list(spaces.items())[:MOST_SPACES]), lacking))
     return found
 
 
-def _distributions(data: str, spaces: dict[str, pd.DataFrame]) -> Distributions:
+def _distributions(data: str, spaces: dict[str, pd.DataFrame], lacking: str) -> Distributions:
     errors = {name: 1 - members["mean"].to_numpy(dtype=np.float64) for name, members in spaces.items()}
     sizes = {name: members["size"].to_numpy(dtype=np.float64) for name, members in spaces.items()}
     raw = tuple(distribution(name, e, np.full(len(e), 1 / len(e))) for name, e in errors.items())
@@ -81,7 +84,7 @@ def _distributions(data: str, spaces: dict[str, pd.DataFrame]) -> Distributions:
         normalised.append(distribution(name, errors[name][inside], weights[inside]))
     seeds = tuple(int(n) for members in spaces.values() for n in members["n"])
     span = (float(edges[0]), float(edges[-1])) if len(edges) else (np.nan, np.nan)
-    return Distributions(data, raw, tuple(normalised), max(len(edges) - 1, 0), span, seeds)
+    return Distributions(data, raw, tuple(normalised), max(len(edges) - 1, 0), span, seeds, lacking)
 
 
 def distribution(name: str, errors: np.ndarray, weights: np.ndarray) -> Distribution:
@@ -137,7 +140,8 @@ def draw_distributions(
             figure,
             f"Distributions of errors: {found.data}",
             f"Share of a sweep's configurations, whose number is in brackets, with a mean {name} up to e "
-            f"({seeds_text(list(found.seeds))}). Bands: 95 %, resampling configurations.",
+            f"({seeds_text(list(found.seeds))}). Bands: 95 %, as if the configurations were "
+            f"drawn at random. {found.left_out}",
         )
         axes = figure.subplots(1, panels, squeeze=False, sharey=True)[0]
         _draw_panel(axes[0], found.raw, "as they are" if found.normalised else "", metric)

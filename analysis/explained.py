@@ -54,7 +54,8 @@ def _exact(found: Effects) -> Explained:
 def _by_surrogate(found: Effects, frame: pd.DataFrame, metric: str) -> Explained:
     guess = importance(frame[in_sweep(frame, found.sweep)], metric)
     terms = guess.keys.rename(columns={"key": "term", "importance": "share"})
-    note = "; ".join(filter(None, [found.note, guess.note]))
+    left = f"{count_text(guess.left_out, 'configuration')} left out, without a trial that counts"
+    note = "; ".join(filter(None, [found.note, guess.note, left if guess.left_out else ""]))
     return Explained(found.sweep, found.data, False, terms, guess.n, None, guess.r2, note)
 
 

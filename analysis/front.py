@@ -26,8 +26,8 @@ from analysis.style import (
     tip,
     whiskers,
 )
-from analysis.table import ACCURACIES, records
-from analysis.wording import count_text, estimate_text, seeds_text
+from analysis.table import ACCURACIES, left_out_text, records
+from analysis.wording import count_text, estimate_text, seeds_text, whiskers_text
 
 
 class Front(NamedTuple):
@@ -37,12 +37,14 @@ class Front(NamedTuple):
     on the front with other seeds, where that is known. Validation selects: on the front is what no other
     beats in mean *validation* accuracy and size, and `mean` is what it then has on the test set. A group is
     the sweep that a configuration is a member of, or several of them ("a + b"). Beyond as many as there are
-    markers, the rest is one group, "other sweeps".
+    markers, the rest is one group, "other sweeps". `left_out` says which trials do not count, "" where all
+    do.
     """
 
     data: str
     points: pd.DataFrame
     groups: tuple[str, ...]
+    left_out: str
 
 
 def probability(frame: pd.DataFrame, metric: str = "test_top1") -> pd.Series:
@@ -66,10 +68,13 @@ def fronts(
     points = summary.assign(selecting=summary["config_id"].map(validated))[summary["n"] > 0]
     if probabilities is not None:
         points = points.assign(probability=points["config_id"].map(probabilities).astype("float64"))
-    return [_front(str(data), members) for data, members in points.groupby("data.name", sort=False)]
+    lacking = {data: left_out_text(rows, metric) for data, rows in frame.groupby("data.name")}
+    return [
+        _front(str(data), members, lacking[data]) for data, members in points.groupby("data.name", sort=False)
+    ]
 
 
-def _front(data: str, points: pd.DataFrame) -> Front:
+def _front(data: str, points: pd.DataFrame, lacking: str) -> Front:
     group = points["sweeps"].str.replace(";", " + ", regex=False)
     groups = tuple(sorted(dict.fromkeys(group), key=lambda name: " + " in name))
     if len(groups) > len(MARKERS):
@@ -78,7 +83,9 @@ def _front(data: str, points: pd.DataFrame) -> Front:
     points = points.assign(group=group, on_front=pareto_front(points["size"], points["selecting"]))
     columns = ["config_id", "name", "group", "size", "mean", "low", "high", "n", "on_front"]
     kept = [*columns, *(["probability"] if "probability" in points else [])]
-    return Front(data, points[kept].sort_values("size", kind="stable").reset_index(drop=True), groups)
+    return Front(
+        data, points[kept].sort_values("size", kind="stable").reset_index(drop=True), groups, lacking
+    )
 
 
 def draw_front(
@@ -91,7 +98,7 @@ def draw_front(
     with styled():
         figure = new_figure(8.2, 5.8)
         title = ACCURACIES[metric].replace("accuracy", "error") if error else ACCURACIES[metric]
-        head(figure, f"{title.capitalize()} against {quantity.noun}", _subtitle(points, len(best)))
+        head(figure, f"{title.capitalize()} against {quantity.noun}", _subtitle(points, found.left_out))
         axes = figure.subplots()
         few = points if len(points) <= MOST_WHISKERS else best
         whiskers(axes, few, "size", SOFT, columns=("y_low", "y_high"))
@@ -117,17 +124,19 @@ MOST_WHISKERS = 40
 """With more points than these only those on the front have their intervals drawn."""
 
 
-def _subtitle(points: pd.DataFrame, on_front: int) -> str:
-    whose = "" if len(points) <= MOST_WHISKERS else " of the points on the front"
+def _subtitle(points: pd.DataFrame, lacking: str) -> str:
+    best = points[points["on_front"]]
+    few = len(points) <= MOST_WHISKERS
+    intervals = whiskers_text((points if few else best)["low"], "" if few else " of the points on the front")
     chance = (
         " In brackets: how probably a point stays on the front with other seeds."
         if "probability" in points
         else ""
     )
     return (
-        f"Points: mean over seeds ({seeds_text(list(points['n']))}). Whiskers: 95 % t interval{whose}. "
-        f"Line: Pareto front of the mean validation accuracies, {on_front} of "
-        f"{count_text(len(points), 'configuration')}.{chance}"
+        f"Points: mean over seeds ({seeds_text(list(points['n']))}). {intervals} "
+        f"Line: Pareto front of the mean validation accuracies, {len(best)} of "
+        f"{count_text(len(points), 'configuration')}.{chance} {lacking}"
     )
 
 

@@ -15,7 +15,7 @@ from analysis.quantity import quantity_of, round_values, sized
 from analysis.selection import check_one_data
 from analysis.statistics import summarise
 from analysis.style import COLOURS, SOFT, StudyFigure, head, new_figure, styled, tip
-from analysis.table import ACCURACIES, records
+from analysis.table import ACCURACIES, left_out_text, records
 from analysis.wording import count_text, estimate_text, seeds_text, value_text
 
 FEWEST_LINES = 5
@@ -55,13 +55,14 @@ class Parallel(NamedTuple):
     """`uprights` from left to right, and the configurations with `name`, `mean`, `low`, `high` and `n`.
 
     All are of the data set `data`, since accuracies on two have no common order. `left_out` has the keys for
-    which there was no room.
+    which there was no room, and `lacking` says which trials do not count, "" where all do.
     """
 
     data: str
     uprights: tuple[Upright, ...]
     points: pd.DataFrame
     left_out: tuple[str, ...]
+    lacking: str
 
 
 def parallel(frame: pd.DataFrame, metric: str = "test_top1", size: str = "bytes_fp32") -> Parallel | None:
@@ -82,7 +83,13 @@ def parallel(frame: pd.DataFrame, metric: str = "test_top1", size: str = "bytes_
     spread = _spread(quantity.noun, points["size"], quantity.text)
     accuracy = _spread(ACCURACIES[metric], points["mean"], _per_cent)
     kept = points[["config_id", "name", "mean", "low", "high", "n"]].reset_index(drop=True)
-    return Parallel(str(points["data.name"].iloc[0]), (*uprights, spread, accuracy), kept, left_out)
+    return Parallel(
+        str(points["data.name"].iloc[0]),
+        (*uprights, spread, accuracy),
+        kept,
+        left_out,
+        left_out_text(frame, metric),
+    )
 
 
 def _upright(key: str, values: pd.Series) -> Upright:
@@ -125,7 +132,7 @@ def draw_parallel(found: Parallel, metric: str = "test_top1") -> StudyFigure:
             figure,
             f"Every configuration across its keys: {found.data}",
             f"One line a configuration ({len(points):,}), coloured by its mean {ACCURACIES[metric]} over "
-            f"seeds ({seeds_text(list(points['n']))}), which is the last axis.{more}",
+            f"seeds ({seeds_text(list(points['n']))}), which is the last axis.{more} {found.lacking}",
         )
         axes = figure.subplots()
         ranks = np.arange(1, len(points) + 1) / len(points)

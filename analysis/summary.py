@@ -164,10 +164,8 @@ def _without(finished: pd.DataFrame) -> list[str]:
         return []
     single = int((without["n"] == 1).sum())
     reasons = listed({"of one seed": single, "of equal seeds": len(without) - single})
-    return [
-        f"{len(without):,} of {count_text(len(finished), 'mean')} {_has(len(without))} no interval ({reasons}): "
-        "how far seeds move them cannot be said."
-    ]
+    means = f"{len(without):,} of {count_text(len(finished), 'mean')} {_has(len(without))}"
+    return [f"{means} no interval ({reasons}): how far seeds move them cannot be said."]
 
 
 def _has(number: int) -> str:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.wording import listed
 from sqzx.config import KEYS
 from sqzx.errors import InputError
 from sqzx.schema import Key, nearest
@@ -111,6 +112,12 @@ def left_out(frame: pd.DataFrame, metric: str = "test_top1") -> pd.DataFrame:
     """Return the other trials, with the reason in the new last column `why`."""
     why = _why_left_out(frame, metric)
     return frame[why != ""].assign(why=why[why != ""])
+
+
+def left_out_text(frame: pd.DataFrame, metric: str = "test_top1") -> str:
+    """Return why trials of the study do not count, with their number, for below a figure's title; or ""."""
+    why = left_out(frame[frame["status"] != "removed"], metric)["why"].value_counts(sort=False)
+    return f"Trials left out: {listed({str(k): int(v) for k, v in why.items()})}." if len(why) else ""
 
 
 def _row(trial: PlannedTrial, folder: TrialFolder) -> dict[str, Any]:

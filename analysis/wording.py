@@ -1,7 +1,7 @@
 """Numbers as a reader sees them: sizes, percentages, intervals, counts."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -74,6 +74,20 @@ def seeds_text(numbers: list[int]) -> str:
     """Return how many seeds the means stand on, once for all of them: "n = 3 seeds", "n = 1 to 3 seeds"."""
     low, high = min(numbers), max(numbers)
     return f"n = {high} seed{'s' * (high > 1)}" if low == high else f"n = {low} to {high} seeds"
+
+
+def whiskers_text(lows: Iterable[float], whose: str = "") -> str:
+    """Say what the whiskers of points are, and of how many there are none: `lows` are NaN there.
+
+    A point without a whisker would else look like an exact one.
+    """
+    known = [not math.isnan(low) for low in lows]
+    if all(known):
+        return f"Whiskers: 95 % t interval{whose}."
+    if not any(known):
+        return "No whiskers: one seed, or equal seeds, give no interval."
+    lacking = f"{known.count(False)} of {len(known)}"
+    return f"Whiskers: 95 % t interval{whose}; {lacking} have none (one seed, or equal seeds)."
 
 
 def seconds_text(seconds: float) -> str:

@@ -28,6 +28,50 @@ def names(frame, **options):
     return [one.name for one in drawings(frame, Options(**options))]
 
 
+def read(drawing):
+    """What stands below a figure's title."""
+    return drawing.draw().texts[1].get_text().replace("\n", " ")
+
+
+class TestWhatIsSaidBelowTheTitle:
+    """A figure says of itself what it leaves out: it is looked at without the report."""
+
+    @pytest.fixture
+    def frame(self, make_study, study_of, result):
+        """Seven ratios of two seeds: one failed, two with one seed that counts, one with equal seeds."""
+
+        def outcome(trial):
+            ratio, seed = trial.config.model.squeeze_ratio, trial.config.seed
+            if ratio == 0.25 or (ratio == 0.5 and seed == 1):
+                return Status(status="failed", reason="loss is nan")
+            if ratio == 0.75:
+                return result(trial, learned=seed == 0)
+            return result(trial, test_top1=0.8) if ratio == 1.0 else result(trial)
+
+        block = "grid.model.squeeze_ratio = [0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 1.0]"
+        return load(make_study(study_of(f'name = "ratios"\n{block}'), outcome))
+
+    def test_trials_that_do_not_count_are_counted_where_they_are_left_out(self, frame):
+        told = "Trials left out: 3 failed and 1 did not learn."
+        found = {one.name: read(one) for one in drawings(frame)}
+        assert f"ratios: {told}" in found["accuracy_along_axes"]
+        assert told in found["accuracy_against_size"]
+        assert told in found["error_distributions"]
+
+    def test_a_point_without_an_interval_is_not_passed_off_as_an_exact_one(self, frame):
+        told = "Whiskers: 95 % t interval; 3 of 6 have none (one seed, or equal seeds)."
+        found = {one.name: read(one) for one in drawings(frame)}
+        assert told in found["accuracy_along_axes"]
+        assert told in found["accuracy_against_size"]
+        single = {one.name: read(one) for one in drawings(frame[frame["seed"] == 0])}
+        assert "No whiskers: one seed" in single["accuracy_along_axes"]
+        assert "Whiskers:" not in single["accuracy_against_size"]
+
+    def test_nothing_is_said_of_what_does_not_lack(self, paper_study):
+        for one in drawings(load(paper_study)):
+            assert "left out" not in read(one)
+
+
 class TestWhichFiguresAreDrawn:
     """The table decides: a figure that it has no data for is left out."""
 

@@ -50,3 +50,9 @@ def test_the_best_tenth_is_drawn_by_itself(paper_study):
     axes = draw_parallel(parallel(load(paper_study))).axes[0]
     lower, upper, best = (len(lines.get_segments()) for lines in axes.collections[:3])
     assert (lower, upper, best) == (6, 5, 2)
+
+
+def test_trials_that_do_not_count_are_named_below_the_title(make_study, study_of, result):
+    grid = "grid.model.squeeze_ratio = [0.25, 0.5, 1.0]\ngrid.model.pct_3x3 = [0.25, 0.5]"
+    found = parallel(load(make_study(study_of(grid), lambda t: result(t, learned=t.config.seed != 1))))
+    assert "Trials left out: 6 did not learn." in draw_parallel(found).texts[1].get_text().replace("\n", " ")
