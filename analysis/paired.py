@@ -14,10 +14,11 @@ from scipy.stats import binomtest
 
 from analysis.predictions import Predictions
 from analysis.resampling import SAMPLES, generator
-from analysis.statistics import LEVEL
+from analysis.statistics import DECIMALS, LEVEL
 
 SAME_IMAGES = "both are right on the same images"
 NOT_ENOUGH = "not enough seeds to say"
+CANNOT_TELL = "these seeds and images cannot tell them apart"
 OTHER_IMAGES = "not the same test images: no paired test"
 NO_COMMON_SEED = "no seed that both have"
 
@@ -168,13 +169,15 @@ def verdict(found: Paired, adjusted: float | None, a: str, b: str, /) -> str:
     Both must agree: the interval over seeds and images leaves out 0, and the adjusted p is at most 0.05.
     Without an interval the p value still speaks, of the networks that were trained alone.
     """
-    if adjusted is None or not found.difference:
-        return found.note or "equally accurate"
+    if adjusted is None or found.difference is None:
+        return found.note
+    if round(found.difference, DECIMALS) == 0:  # which is no sign that they are equally good
+        return found.note or f"equal means; {CANNOT_TELL}"
     apart = adjusted <= 1 - LEVEL
     better, worse = (b, a) if found.difference > 0 else (a, b)
     if found.low is None or found.high is None:
         networks = f"; of these trained networks {better} is more accurate" if apart else ""
         return f"{found.note}{networks}"
     if not apart or found.low <= 0 <= found.high:
-        return "these seeds and images cannot tell them apart"
+        return CANNOT_TELL
     return f"{better} is more accurate than {worse}"

@@ -13,7 +13,7 @@ without seeds. Sizes are labels as printed: "MB" there is 2^20 bytes, rounded up
 """
 
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
@@ -22,6 +22,20 @@ SWEEPS = ("model.squeeze_ratio", "model.pct_3x3")
 
 NOISE = 0.3
 """Points of accuracy within which the plateau of Figure 3b (85.3 to 85.6) is flat."""
+
+
+Answer = Literal["yes", "no", "cannot say"]
+
+
+class Check(NamedTuple):
+    """A published number or claim, ours, whether the shape agrees, and why that cannot be said if so."""
+
+    where: str
+    what: str
+    published: str
+    ours: str
+    agrees: Answer
+    why: str
 
 
 class Contradiction(NamedTuple):

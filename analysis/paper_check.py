@@ -7,16 +7,18 @@ below; otherwise these seeds cannot say. That a step is flat is confirmed where 
 of our whole gain along that axis, and contradicted where it leaves out 0 and reaches beyond that.
 
 Configurations are taken along one axis while every other key stays put. Values within `NEAR` of a published
-one stand for it: 1 and 99 % of 3x3 filters are none and all of them in a narrow network.
+one stand for it: 1 and 99 % of 3x3 filters are none and all of them in a narrow network. Each answer has
+its 95 % by itself, not all at once. `analysis.paper_table2` has what compression costs.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from analysis.paper import NOISE, SWEEPS, figure3, table2, table3
+from analysis.paper import NOISE, SWEEPS, Answer, Check, figure3, table3
+from analysis.paper_table2 import compressed_checks
 from analysis.statistics import Difference, contrast, seed_values, summarise
 from analysis.table import configuration_keys
 from analysis.wording import percent, points, seeds_text
@@ -27,19 +29,6 @@ OTHER = {"model.squeeze_ratio": "model.pct_3x3", "model.pct_3x3": "model.squeeze
 """What the paper keeps at 0.5 along each of its axes."""
 
 PANEL = {"model.squeeze_ratio": "Figure 3a", "model.pct_3x3": "Figure 3b"}
-
-Answer = Literal["yes", "no", "cannot say"]
-
-
-class Check(NamedTuple):
-    """A published number or claim, ours, whether the shape agrees, and why that cannot be said if so."""
-
-    where: str
-    what: str
-    published: str
-    ours: str
-    agrees: Answer
-    why: str
 
 
 class Point(NamedTuple):
@@ -62,7 +51,7 @@ def paper_check(frame: pd.DataFrame, metric: str = "test_top1", /) -> list[Check
     for key in SWEEPS:
         along = _along(found, values, key, figure3(key)["value"].tolist())
         checks += [*_points(key, along), *_claims(key, along)]
-    return [*checks, _equal_size(found, values), *_bypass(found, values), *_compressed()]
+    return [*checks, _equal_size(found, values), *_bypass(found, values), *compressed_checks(frame, metric)]
 
 
 def _along(
@@ -163,22 +152,6 @@ def _bypass(found: pd.DataFrame, values: Mapping[str, np.ndarray]) -> list[Check
         what = f"bypass {high} is more accurate than {low}"
         checks.append(_claim("Table 3", what, said, along, weights, "model.bypass"))
     return checks
-
-
-def _compressed() -> list[Check]:
-    """Return Table 2; the table of a study holds networks as they were trained, before any compression."""
-    uncompressed = "values on other data do not compare, and one network alone has no shape"
-    return [
-        Check(
-            "Table 2",
-            f"{row.network}, {row.approach}, {row.bits} bit",
-            f"{row.size}, {row.top1:.1f} % top-1, {row.top5:.1f} % top-5",
-            "",
-            "cannot say",
-            uncompressed if row.approach == "none" else "the study has no compressed networks",
-        )
-        for row in table2().itertuples()
-    ]
 
 
 def _claim(

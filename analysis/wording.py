@@ -27,8 +27,11 @@ def percent(share: float) -> str:
 
 
 def points(difference: float) -> str:
-    """Return a difference of shares in percentage points, signed: 0.023 is "+2.3"."""
-    return f"{100 * difference:+.1f}"
+    """Return a difference of shares in percentage points, signed: 0.023 is "+2.3".
+
+    Nothing has no sign. What rounds to nothing keeps it: an interval to "-0.0" leaves out 0.
+    """
+    return f"{100 * difference:+.1f}" if round(difference, 12) else "0.0"
 
 
 def percent_interval(low: float | None, high: float | None) -> str:

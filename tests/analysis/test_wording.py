@@ -88,3 +88,13 @@ def test_an_interval_of_points_is_signed_or_no_text():
 def test_where_a_trial_was_stopped_is_told_without_how_it_stood():
     assert stop_text("stopped at epoch 3 of 27: number 2 of 9") == "stopped at epoch 3 of 27"
     assert stop_text(None) == "no epoch noted"
+
+
+def test_no_difference_has_no_sign_and_a_small_one_keeps_its_own():
+    assert [points(d) for d in (0.0, -0.0, 0.1 + 0.2 - 0.3, 4e-5, -4e-5)] == [
+        "0.0",
+        "0.0",
+        "0.0",
+        "+0.0",
+        "-0.0",
+    ]
