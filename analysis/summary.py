@@ -212,7 +212,8 @@ def _volumes(frame: pd.DataFrame, metric: str) -> list[str]:
             f"The hypervolume of the front{where} is {percent(found.share)} ({detail}{left}): so much it "
             f"covers of what is smaller than {size_text(found.reference_bytes)} ({ROOM:g} times the largest "
             f"network) and has a higher {ACCURACIES[by]} than guessing, {percent(found.reference_accuracy)}. "
-            "Only studies with the same such corner compare by it."
+            "Only studies with the same such corner compare by it. The best of many flatters itself: the "
+            "interval allows for that, the share does not."
         )
     return sentences
 

@@ -123,6 +123,19 @@ class TestFrontVolume:
         found = front_volume(study_frame({"a": [0.4, 0.6]}), reference=(2000, 0))
         assert (found.low, found.high) == (pytest.approx(0.2), pytest.approx(0.3))
 
+    def test_the_interval_holds_the_volume_of_the_true_means(self, study_frame):
+        """Quantiles of the resamples do in less than half of such studies: they begin at the best of many."""
+        rng = np.random.default_rng(0)
+        truth = 0.92 + 0.06 * (1 - np.exp(-np.arange(13) / 4))
+        size = 1000.0 * np.arange(1, 14)
+        exact = hypervolume(size, truth, reference=(14_000, 0.1))
+        held = 0
+        for _ in range(40):
+            values = {str(i): list(mean + rng.normal(0, 0.01, 3)) for i, mean in enumerate(truth)}
+            found = front_volume(study_frame(values), reference=(14_000, 0.1), samples=200)
+            held += found.low <= exact <= found.high
+        assert held >= 30
+
     def test_one_seed_somewhere_is_no_interval(self, study_frame):
         found = front_volume(study_frame({"a": [0.4, 0.6], "b": [0.7], "c": [None]}))
         assert (found.low, found.high) == (None, None)
