@@ -1,6 +1,6 @@
 """How good the networks of a sub-space are as a whole: distributions of their errors.
 
-The empirical distribution F(e) is the share of configurations whose error is below e: of two sub-spaces the
+The empirical distribution F(e) is the share of configurations whose error is at most e: of two sub-spaces the
 one whose curve lies higher is the better place to look in, whatever its best point is (Radosavovic et al.,
 "On Network Design Spaces for Visual Recognition", ICCV 2019, section 3). Larger networks have smaller
 errors, so that paper's size-normalised distribution gives each configuration a weight: the sizes that all
@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from scipy.special import betaincinv
 
 from analysis.blocks import blocks
 from analysis.quantity import quantity_of, sized
-from analysis.statistics import summarise
+from analysis.statistics import LEVEL, summarise
 from analysis.style import COLOURS, StudyFigure, head, new_figure, styled
 from analysis.table import ACCURACIES, left_out_text
 from analysis.wording import percent, seeds_text
@@ -26,11 +27,13 @@ FEWEST = 4
 
 MOST_SPACES = 6
 MOST_BINS = 10
-RESAMPLES, SEED = 1000, 0
 
 
 class Distribution(NamedTuple):
-    """A sub-space's errors: at each `error`, the share below it, and the 95 % band of it."""
+    """A sub-space's errors: at each `error`, the share up to it, and the 95 % band of it.
+
+    `effective` is how many configurations of equal weight the weights are worth.
+    """
 
     name: str
     configurations: int
@@ -39,6 +42,7 @@ class Distribution(NamedTuple):
     low: np.ndarray
     high: np.ndarray
     median: float
+    effective: float
 
 
 class Distributions(NamedTuple):
@@ -88,22 +92,33 @@ def _distributions(data: str, spaces: dict[str, pd.DataFrame], lacking: str) -> 
 
 
 def distribution(name: str, errors: np.ndarray, weights: np.ndarray) -> Distribution:
-    """Return the weighted distribution of some errors with a pointwise 95 % band.
+    """Return the weighted distribution of some errors with a pointwise 95 % band (`share_band`).
 
-    The band is a bootstrap over configurations, as if they were drawn from their sub-space at random: 1,000
-    resamples from a fixed seed, each with its weights scaled to one. It says nothing of the seeds.
+    The band takes the configurations as drawn from their sub-space at random. It says nothing of the seeds.
     """
     order = np.argsort(errors, kind="stable")
     e, w = errors[order], weights[order] / weights.sum()
     at = np.unique(e)
-    below = (e[:, None] <= at).astype(np.float64)
-    counts = np.random.default_rng(SEED).multinomial(len(e), np.full(len(e), 1 / len(e)), RESAMPLES)
-    drawn = counts * w
-    shares = (drawn / drawn.sum(axis=1, keepdims=True)) @ below
-    low, high = np.quantile(shares, [0.025, 0.975], axis=0)
-    share = w @ below
+    share = np.clip(w @ (e[:, None] <= at), 0, 1)
+    effective = float(1 / (w**2).sum())
+    low, high = share_band(share, effective)
     median = float(at[np.searchsorted(share, 0.5 - 1e-12)])
-    return Distribution(name, len(e), at, share, low, high, median)
+    return Distribution(name, len(e), at, share, low, high, median, effective)
+
+
+def share_band(share: np.ndarray, effective: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends (n,) of the exact binomial interval of shares (n,) among `effective` configurations.
+
+    Clopper and Pearson's with x = n share: quantiles of Beta(x, n - x + 1) and Beta(x + 1, n - x). Of weights
+    that add up to 1, n is 1 / sum(w^2), as Korn and Graubard 1998 take it for shares in a weighted survey.
+    Where all or none of those seen lie below an error it still has a width; a bootstrap of them has none.
+    """
+    x = share * effective
+    rest = np.maximum(effective - x, 0)
+    none, every = x < 1e-9, rest < 1e-9
+    low = np.where(none, 0.0, betaincinv(np.maximum(x, 1e-9), rest + 1, 0.5 - LEVEL / 2))
+    high = np.where(every, 1.0, betaincinv(x + 1, np.maximum(rest, 1e-9), 0.5 + LEVEL / 2))
+    return low, high
 
 
 def common_bins(sizes: list[np.ndarray]) -> np.ndarray:
@@ -160,7 +175,8 @@ def _draw_panel(axes: Axes, found: tuple[Distribution, ...], title: str, metric:
     styles = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 1)))
     for d, colour, line in zip(found, COLOURS, styles, strict=False):
         at = np.concatenate([[start - room], d.error, [end + room]])
-        low, share, high = (np.concatenate([[0.0], v, v[-1:]]) for v in (d.low, d.share, d.high))
+        low, share = (np.concatenate([[0.0], v, v[-1:]]) for v in (d.low, d.share))
+        high = np.concatenate([share_band(np.zeros(1), d.effective)[1], d.high, d.high[-1:]])
         axes.fill_between(at, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
         axes.step(at, share, where="post", color=colour, linestyle=line, linewidth=1.8)
     axes.set_title(title, fontweight="normal")

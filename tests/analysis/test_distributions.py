@@ -2,13 +2,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from analysis.distributions import (
+    Distributions,
     bin_weights,
     common_bins,
     distribution,
     distributions,
     draw_distributions,
+    share_band,
 )
 from analysis.table import load
 
@@ -41,9 +44,29 @@ def test_the_band_is_as_wide_as_the_binomial_says():
     assert drawn.high[middle] - drawn.low[middle] == pytest.approx(2 * half, rel=0.1)
 
 
-def test_the_same_values_give_the_same_band():
-    first, second = (distribution("a", np.arange(9) / 10, np.ones(9)) for _ in range(2))
-    assert first.low.tolist() == second.low.tolist()
+def test_the_band_is_the_exact_binomial_one():
+    drawn = distribution("a", np.arange(9) / 10, np.ones(9))
+    for k, (low, high) in enumerate(zip(drawn.low, drawn.high, strict=True), start=1):
+        exact = binomtest(k, 9).proportion_ci(0.95, method="exact")
+        assert (low, high) == pytest.approx((exact.low, exact.high))
+
+
+def test_where_all_or_none_are_below_the_band_has_a_width():
+    """A bootstrap of what was seen would be certain there."""
+    drawn = distribution("a", np.array([0.1, 0.2, 0.3, 0.4, 0.5]), np.ones(5))
+    assert (drawn.low[-1], drawn.high[-1]) == (pytest.approx(0.025 ** (1 / 5)), 1)
+    low, high = share_band(np.zeros(1), drawn.effective)
+    assert (low[0], high[0]) == (0, pytest.approx(1 - 0.025 ** (1 / 5)))
+    found = Distributions("digits", (drawn,), (), 0, (np.nan, np.nan), (3,), "")
+    corners = draw_distributions(found).axes[0].collections[0].get_paths()[0].vertices
+    left = corners[corners[:, 0] == corners[:, 0].min()]
+    assert left[:, 1].max() == pytest.approx(high[0])  # the drawing has it, too
+
+
+def test_uneven_weights_are_worth_fewer_configurations():
+    even, uneven = (distribution("a", np.arange(6) / 10, np.array(w)) for w in ([1.0] * 6, [1.0] * 5 + [5]))
+    assert (even.effective, uneven.effective) == (pytest.approx(6), pytest.approx(10**2 / 30))
+    assert uneven.high[0] - uneven.low[0] > even.high[0] - even.low[0]
 
 
 class TestSizeNormalised:
