@@ -294,6 +294,17 @@ class TestInABrowser:
         assert column(4) == up[::-1]
         assert table.locator("th[aria-sort=descending]").count() == 1
 
+    def test_no_column_is_cut_on_a_common_screen(self, browser, paper_study, make_study, result, tmp_path):
+        """Also where no configuration has an interval, and words stand in its place."""
+        text = (paper_study / "study.toml").read_text()
+        out = make_study(text, lambda t: result(t, test_top1=0.9))
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.goto(write_report(out, tmp_path / "wide.html").as_uri())
+        frames = "[...document.querySelectorAll('.scroll')]"
+        wide = page.evaluate(f"{frames}.filter(e => e.scrollWidth > e.clientWidth).map(e => e.id)")
+        page.close()
+        assert wide == []
+
     def test_a_filter_leaves_the_rows_that_have_every_word(self, opened):
         box = opened.get_by_role("searchbox").first
         rows = opened.locator("#all-configurations tbody tr:visible")
