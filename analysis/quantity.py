@@ -60,7 +60,8 @@ def sized(summary: pd.DataFrame, frame: pd.DataFrame, quantity: Quantity, metric
     """Return the configurations of a summary that have the quantity, with it as the new column `size`.
 
     What is counted is the same for all seeds. What is measured of each trial is their mean over the scored
-    ones. A network that was not compressed has the size of its 32-bit parameters.
+    ones. A network that was not compressed has the size of its 32-bit parameters. No trial measures a
+    latency by itself: it is a column that was added to the table (`sqzx describe --measure` has one).
     """
     column = quantity.column
     if column in summary.columns:
@@ -68,11 +69,20 @@ def sized(summary: pd.DataFrame, frame: pd.DataFrame, quantity: Quantity, metric
     elif column not in frame.columns or frame[column].isna().all():
         raise InputError(f"size {column}: no trial of this study has it")
     else:
-        measured = scored(frame, metric).groupby("config_id")[column].mean().astype("float64")
+        numbers = frame.assign(**{column: _numbers(frame[column])})
+        measured = scored(numbers, metric).groupby("config_id")[column].mean()
         size = summary["config_id"].map(measured).astype("float64")
         if column == "bytes_compressed":
             size = size.fillna(summary["bytes_fp32"].astype("float64"))
     return summary.assign(size=size)[size.notna()]
+
+
+def _numbers(values: pd.Series) -> pd.Series:
+    """Return a column as float64, also of texts: a CSV's types are those of the columns that are known."""
+    found = pd.to_numeric(values, errors="coerce").astype("float64")
+    if (wrong := values[found.isna() & values.notna()]).size:
+        raise InputError(f"size {values.name}: {str(wrong.iloc[0])!r} is no number")
+    return found
 
 
 def size_axis(axes: Axes, quantity: Quantity) -> None:

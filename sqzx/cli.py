@@ -704,7 +704,7 @@ def plot(
         str,
         Parameter(
             help="What accuracy is drawn against: bytes_fp32, mib (written as the paper does), params, macs, "
-            "bytes_compressed or latency_ms."
+            "bytes_compressed, or latency_ms where a table was given that column."
         ),
     ] = "bytes_fp32",
     error: Annotated[

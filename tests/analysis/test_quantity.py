@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from analysis.quantity import QUANTITIES, quantity_of, round_values, size_axis, sized
 from analysis.statistics import summarise
 from analysis.table import load
+from analysis.table_files import read_table, write_table
 from sqzx.errors import InputError
 
 
@@ -61,3 +62,14 @@ def test_a_network_that_is_not_compressed_has_the_size_of_its_parameters(make_st
     frame["bytes_compressed"] = pd.Series([1000, 1000, 1000, None, None, None], dtype="Int64")
     found = sized(summarise(frame, "test_top1"), frame, quantity_of("bytes_compressed"), "test_top1")
     assert found["size"].tolist() == [1000, frame["bytes_fp32"].iloc[-1]]
+
+
+def test_a_measure_that_was_added_to_a_csv_is_read_as_numbers(paper_study, tmp_path):
+    frame = load(paper_study).assign(latency_ms=[f"{i / 10}" for i in range(39)])
+    write_table(frame, tmp_path / "trials.csv")
+    frame = read_table(tmp_path / "trials.csv")
+    found = sized(summarise(frame, "test_top1"), frame, quantity_of("latency_ms"), "test_top1")
+    assert found["size"].iloc[0] == pytest.approx(0.1)
+    frame["latency_ms"] = "fast"
+    with pytest.raises(InputError, match="size latency_ms: 'fast' is no number"):
+        sized(summarise(frame, "test_top1"), frame, quantity_of("latency_ms"), "test_top1")
