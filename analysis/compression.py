@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from analysis.blocks import varying_keys
 from analysis.labels import add_labels
+from analysis.paper_table2 import RECIPES
 from analysis.quantity import quantity_of, size_axis, sized
 from analysis.scale import accuracy_axis, percent_axis, placed
 from analysis.statistics import summarise
@@ -38,7 +39,12 @@ FAMILY_MARKERS = {"AlexNet": "s", "SqueezeNet": "o"}
 
 UNCOMPRESSED = "not compressed"
 
-MOST_LABELS = 12
+METHODS = {"svd": "SVD", "pruning": "pruning", "deep_compression": "Deep Compression", "dsd": "DSD"}
+"""Recipes in words; each has one colour, with us and in the paper."""
+
+METHOD_COLOURS = dict(zip((UNCOMPRESSED, *METHODS), (INK, *COLOURS), strict=False))
+
+MOST_LABELS = 14
 
 
 class Compression(NamedTuple):
@@ -89,7 +95,7 @@ def compressions(frame: pd.DataFrame, metric: str = "test_top1") -> list[Compres
         if methods:
             rows = members[columns].reset_index(drop=True)
             lacking = left_out_text(frame[frame["data.name"] == data], metric)
-            found.append(Compression(str(data), rows, methods[: len(COLOURS)], lacking))
+            found.append(Compression(str(data), rows, methods, lacking))
     return found
 
 
@@ -110,7 +116,7 @@ def draw_compression(
     """
     panels = 2 if published is not None else 1
     points = placed(found.points, error=False)
-    colours = dict(zip((UNCOMPRESSED, *found.methods), (INK, *COLOURS), strict=False))
+    points = points.assign(times=points["dense_size"] / points["size"])
     with styled():
         figure = new_figure(5.6 * panels + 1.6 * (panels == 1), 5.2)
         numbers = seeds_text([int(n) for n in found.points["n"]])
@@ -122,14 +128,16 @@ def draw_compression(
             f"{whiskers_text(points['low'])} {found.left_out}",
         )
         panel = figure.subplots(1, panels, squeeze=False)[0]
-        _draw_lines(panel[0], points, colours)
+        _draw_lines(panel[0], points)
         panel[0].set_title(found.data)
         accuracy_axis(panel[0], metric, error=False, data=found.data)
         theirs = _published_points(published) if published is not None else None
         if theirs is not None:
-            methods = dict(zip(theirs["method"].drop_duplicates(), (INK, *COLOURS), strict=False))
-            _draw_lines(panel[1], theirs, methods)
-            panel[1].set(title="The paper's Table 2: ImageNet", ylabel="ImageNet top-1 accuracy")
+            _draw_lines(panel[1], theirs)
+            panel[1].set(
+                title="The paper's Table 2: ImageNet, times smaller than AlexNet",
+                ylabel="ImageNet top-1 accuracy",
+            )
             percent_axis(panel[1])
         for axes in panel:
             axes.set_xscale("log")
@@ -149,14 +157,16 @@ def draw_compression(
 def _published_points(published: pd.DataFrame) -> pd.DataFrame:
     """Return the lines of Table 2 as points: what has no approach is the dense network."""
     sizes = published["size"].str.removesuffix("MB").astype("float64") * 1e6
-    method = published["approach"].str.partition(" (")[0]
-    dense = dict(zip(published["network"][method == "none"], sizes[method == "none"], strict=True))
+    approach = published["approach"].str.partition(" (")[0]
+    method = approach.map(RECIPES).fillna(UNCOMPRESSED)
+    dense = dict(zip(published["network"][approach == "none"], sizes[approach == "none"], strict=True))
     return pd.DataFrame(
         {
-            "name": published["network"] + ", " + method + ", " + published["bits"] + " bit",
+            "name": published["network"] + ", " + approach + ", " + published["bits"] + " bit",
             "family": published["network"],
             "network": published["network"],
-            "method": method.replace("none", UNCOMPRESSED),
+            "method": method,
+            "times": published["reduction"].astype("float64"),  # as printed: of SqueezeNet, too, than AlexNet
             "size": sizes,
             "dense_size": published["network"].map(dense).astype("float64"),
             "mean": published["top1"] / 100,
@@ -170,12 +180,12 @@ def _published_points(published: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _draw_lines(axes: Axes, points: pd.DataFrame, colours: dict[str, str]) -> None:
+def _draw_lines(axes: Axes, points: pd.DataFrame) -> None:
     """Draw the dense networks, and from each a line through what every method made of it."""
     for _, members in points.groupby("network", sort=False):
         dense = members[members["method"] == UNCOMPRESSED]
         for method, made in members.groupby("method", sort=False):
-            colour = colours.get(str(method), SOFT)
+            colour = METHOD_COLOURS[str(method)]
             line = made if method == UNCOMPRESSED else pd.concat([dense, made])
             line = line.sort_values("size", ascending=False, kind="stable")
             if method != UNCOMPRESSED:
@@ -195,8 +205,8 @@ def _draw_lines(axes: Axes, points: pd.DataFrame, colours: dict[str, str]) -> No
 
 
 def _tip(row: dict[str, Any]) -> str:
-    ratio = row["dense_size"] / row["size"]
-    return f"{row['name']}: {size_text(row['size'])} ({ratio:.3g} times smaller), {estimate_text(row)}"
+    times = row.get("times", row["dense_size"] / row["size"])
+    return f"{row['name']}: {size_text(row['size'])} ({times:.3g} times smaller), {estimate_text(row)}"
 
 
 def _families(axes: Axes, points: pd.DataFrame) -> None:
@@ -209,23 +219,24 @@ def _families(axes: Axes, points: pd.DataFrame) -> None:
 
 
 def _label_ends(axes: Axes, points: pd.DataFrame) -> None:
-    """Name each method at the smallest file that it made, and each dense network."""
+    """Name each dense network, and each method at the smallest file that it made, the smallest first."""
     smallest = points.sort_values("size", kind="stable").drop_duplicates(["network", "method"])
-    chosen = smallest.iloc[:MOST_LABELS]
+    made = smallest["method"] != UNCOMPRESSED
+    first = pd.concat([smallest[~made], smallest[made].sort_values("times", ascending=False, kind="stable")])
+    chosen = first.iloc[:MOST_LABELS]
     texts = [
-        f"{row['family'] if row['method'] == UNCOMPRESSED else _cut(row['method'])}\n{size_text(row['size'])}"
-        + ("" if row["method"] == UNCOMPRESSED else f", {row['dense_size'] / row['size']:.3g}x")
+        f"{METHODS.get(row['method'], row['family'])}\n{size_text(row['size'])}"
+        + (f", {row['times']:.3g}x" if row["times"] > 1 else "")
         for row in records(chosen)
     ]
     add_labels(axes, list(chosen["size"]), list(chosen["y"]), texts)
 
 
-def _cut(text: str, most: int = 28) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
 def told(found: Compression) -> str:
     """Return the smallest files in one sentence, for who cannot see the lines."""
     smallest = found.points.sort_values("size", kind="stable").drop_duplicates(["family", "method"])
-    each = "; ".join(f"{row['family']}, {row['method']}: {_tip(row)}" for row in records(smallest))
+    each = "; ".join(
+        f"{row['family']}, {METHODS.get(row['method'], row['method'])}: {_tip(row)}"
+        for row in records(smallest)
+    )
     return f"The smallest file of each network and method: {each}."

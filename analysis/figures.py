@@ -22,7 +22,7 @@ from analysis import (
 )
 from analysis.quantity import quantity_of
 from analysis.style import StudyFigure, one_glyph_warning, write_figure
-from analysis.table import check_metric, load
+from analysis.table import check_metric, has_compressed, load, stored
 from analysis.table_files import read_table
 from analysis.trials import epochs_of
 from sqzx.errors import InputError
@@ -121,26 +121,34 @@ def _curves(frame: pd.DataFrame, options: Options) -> list[Drawing]:
 
 def _fronts(frame: pd.DataFrame, options: Options) -> list[Drawing]:
     bytes_ = quantity_of(options.size).column == "bytes_fp32"  # of other fronts the probability is not known
-    probabilities = front.probability(frame, options.metric) if bytes_ else None
-    found = front.fronts(frame, options.metric, options.size, probabilities)
+    probabilities = front.probability(stored(frame), options.metric) if bytes_ else None
+    size = _stored_size(frame, options.size)
+    found = front.fronts(frame, options.metric, size, probabilities)
     return _numbered(
         "accuracy_against_size",
-        f"Accuracy against {quantity_of(options.size).noun}",
+        f"Accuracy against {quantity_of(size).noun}",
         found,
-        lambda one: front.told(one, options.size),
-        lambda one: front.draw_front(one, options.metric, options.size, error=options.error),
+        lambda one: front.told(one, size),
+        lambda one: front.draw_front(one, options.metric, size, error=options.error),
     )
+
+
+def _stored_size(frame: pd.DataFrame, size: str) -> str:
+    """Return the quantity of a front: where networks were compressed, bytes are those of what is stored."""
+    bytes_ = quantity_of(size).column == "bytes_fp32"
+    return "bytes_compressed" if bytes_ and has_compressed(frame) else size
 
 
 def _attained(frame: pd.DataFrame, options: Options) -> list[Drawing]:
     if quantity_of(options.size).column != "bytes_fp32":  # of other sizes there is no attainment
         return []
+    size = _stored_size(frame, options.size)
     return _numbered(
         "front_of_single_seeds",
         "What the front of a single seed reaches",
-        attained.attained(frame, options.metric),
+        attained.attained(stored(frame), options.metric),
         attained.told,
-        lambda one: attained.draw_attained(one, options.size),
+        lambda one: attained.draw_attained(one, size),
     )
 
 

@@ -1,5 +1,6 @@
 """Accuracy against size: every configuration of a study, and the Pareto front among them."""
 
+import textwrap
 from typing import NamedTuple
 
 import pandas as pd
@@ -120,6 +121,9 @@ def draw_front(
     return figure
 
 
+MOST_LINES = 3
+"""Lines of a label with a key each."""
+
 MOST_WHISKERS = 40
 """With more points than these only those on the front have their intervals drawn."""
 
@@ -133,8 +137,12 @@ def _subtitle(points: pd.DataFrame, lacking: str) -> str:
         if "probability" in points
         else ""
     )
+    numbers = seeds_text(list(points["n"]))
+    if len(points) == 1:
+        alone = "One configuration, so there is nothing to compare"
+        return f"{alone}: mean over seeds ({numbers}). {intervals} {lacking}"
     return (
-        f"Points: mean over seeds ({seeds_text(list(points['n']))}). {intervals} "
+        f"Points: mean over seeds ({numbers}). {intervals} "
         f"Line: Pareto front of the mean validation accuracies, {len(best)} of "
         f"{count_text(len(points), 'configuration')}.{chance} {lacking}"
     )
@@ -184,8 +192,10 @@ def _legend(figure: StudyFigure, groups: tuple[str, ...]) -> None:
 
 
 def _label(row: dict, width: int = 34) -> str:
-    """Return a configuration's name with a line for each key, each cut to a width that fits."""
+    """Return a configuration's name with a line for each key, of many with several in one, cut to a width."""
     lines = row["name"].split(", ")
+    if len(lines) > MOST_LINES:
+        lines = textwrap.wrap(row["name"], width, break_long_words=False, break_on_hyphens=False)
     cut = [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
     return "\n".join([*cut, *([f"({100 * row['probability']:.0f} %)"] if _has_chance(row) else [])])
 

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.fronts import membership
 from analysis.statistics import summarise
 from analysis.summary import summary
-from analysis.table import records, study_table
+from analysis.table import records, stored, study_table
 from analysis.wording import count_text, percent, percent_interval, size_text
 from sweeps.plan import Plan, plan_folder, study_file
 
@@ -49,17 +49,19 @@ class Study:
     @cached_property
     def summary(self) -> list[str]:
         """What was found, in sentences with numbers."""
-        return summary(self.table)
+        return summary(stored(self.table))
 
     @cached_property
     def configurations(self) -> pd.DataFrame:
         """One row a configuration: sizes, mean test top-1 with its interval, validation, front.
 
-        `probability` is that of being on the front of the validation means (`analysis.fronts`).
+        `bytes_fp32` is that of what is stored, the file of a compressed network, and `probability` that of
+        being on the front of the validation means (`analysis.fronts`).
         """
-        found = summarise(self.table, "test_top1")
-        found["val_mean"] = summarise(self.table, "val_top1")["mean"]
-        points = membership(self.table).points.set_index("config_id")
+        table = stored(self.table)
+        found = summarise(table, "test_top1")
+        found["val_mean"] = summarise(table, "val_top1")["mean"]
+        points = membership(table).points.set_index("config_id")
         found["on_front"] = found["config_id"].isin(points.index[points["on_front"]])
         found["probability"] = found["config_id"].map(points["probability"]).astype("float64")
         return found

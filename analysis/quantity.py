@@ -43,7 +43,12 @@ QUANTITIES = {
     ),
     "params": Quantity("params", "parameters", "parameters", number_text),
     "macs": Quantity("macs", "multiply-accumulates", "multiply-accumulates for one image", number_text),
-    "bytes_compressed": Quantity("bytes_compressed", "compressed size", "size of the file", size_text),
+    "bytes_compressed": Quantity(
+        "bytes_compressed",
+        "stored size",
+        "size of the file (32-bit parameters where not compressed)",
+        size_text,
+    ),
     "latency_ms": Quantity("latency_ms", "latency", "measured latency of one image", _milliseconds),
 }
 """By the name that the command line takes."""

@@ -24,7 +24,7 @@ from analysis.report_tables import budgets, checks, compressed, configurations, 
 from analysis.report_trials import details, problems, reasons
 from analysis.style import one_glyph_warning
 from analysis.summary import summary
-from analysis.table import study_table
+from analysis.table import stored, study_table
 from analysis.wording import count_text, seconds_text
 from sqzx.files import write_text
 from sqzx.terminal import shown
@@ -57,22 +57,23 @@ def render(plan: Plan, out: Path, frame: pd.DataFrame) -> str:
     template = environment.from_string(files("analysis").joinpath("report.html.j2").read_text("utf-8"))
     bad, number_bad = problems(plan, out, frame)
     checked, unchecked = checks(frame, METRIC)
+    sizes = stored(frame)
     statuses = [trial.status for trial in plan.trials]
     return template.render(
         title=plan.study.name,
         lead=_lead(plan, frame),
         light=Markup(colour_variables(dark=False)),
         dark=Markup(colour_variables(dark=True)),
-        sentences=summary(frame, METRIC),
+        sentences=summary(sizes, METRIC),
         counts={status.replace("_", " "): number for status, number in plan.counts().items() if number},
-        budgets=budgets(best_within(frame, METRIC)),
+        budgets=budgets(best_within(sizes, METRIC)),
         figures=_figures(frame, out),
         said=axes_said(frame, METRIC),
         compressed=compressed(against_dense(plan, out)),
         checks=checked,
         unchecked=unchecked,
         contradictions=CONTRADICTIONS,
-        configurations=configurations(frame, METRIC),
+        configurations=configurations(sizes, METRIC),
         trials=trials(frame),
         details=Markup(details(plan, out, frame)),
         problems=bad,

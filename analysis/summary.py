@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.blocks import blocks
 from analysis.budgets import best_within
 from analysis.curves import Curve, curves
 from analysis.fronts import ROOM, front_volume, membership
@@ -40,7 +41,7 @@ def summary(frame: pd.DataFrame, metric: str = "test_top1") -> list[str]:
         sentences.append(f"{len(finished)} of {of} {_has(len(finished))} an accuracy that counts.")
     sentences += [*_chosen(frame, finished, metric), *_within(frame, metric), _smallest(finished)]
     sentences += [_along(frame, curve, metric) for curve in curves(frame, metric) if len(curve.points) > 1]
-    sentences += [*_front(frame, finished, metric), *_volumes(frame, metric)]
+    sentences += [*_single(found), *_front(frame, finished, metric), *_volumes(frame, metric)]
     return [*sentences, *_without(finished), _what_intervals_say(frame)]
 
 
@@ -133,6 +134,14 @@ def _along(frame: pd.DataFrame, curve: Curve, metric: str) -> str:
         return f"{sentence}; {found.note}."
     verdict = "" if found.low > 0 or found.high < 0 else "; these seeds cannot tell it from no difference"
     return f"{sentence} (95 % interval {points(found.low)} to {points(found.high)}){verdict}."
+
+
+def _single(found: pd.DataFrame) -> list[str]:
+    """Name the sweeps in which nothing varies: an axis with one value has no effect to speak of."""
+    names = [block.sweep for block in blocks(found) if block.sweep and not block.keys]
+    if not names:
+        return []
+    return [f"Nothing varies in {', '.join(names)}: one configuration, so no axis is spoken of."]
 
 
 def _what_intervals_say(frame: pd.DataFrame) -> str:

@@ -114,6 +114,23 @@ def left_out(frame: pd.DataFrame, metric: str = "test_top1") -> pd.DataFrame:
     return frame[why != ""].assign(why=why[why != ""])
 
 
+def has_compressed(frame: pd.DataFrame) -> bool:
+    """Whether a network of the table was compressed into a file."""
+    return "compress.recipe" in frame and bool(frame["bytes_compressed"].notna().any())
+
+
+def stored(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with `bytes_fp32` as networks are stored: of compressed ones the bytes of their file.
+
+    Else a front would put a network and all that was made of it at one size. A file's size differs a little
+    by seed: a configuration has the mean of its trials.
+    """
+    if not has_compressed(frame):
+        return frame
+    files = frame.groupby("config_id")["bytes_compressed"].transform("mean").astype("Float64").round()
+    return frame.assign(bytes_fp32=files.fillna(frame["bytes_fp32"].astype("Float64")).astype("int64"))
+
+
 def left_out_text(frame: pd.DataFrame, metric: str = "test_top1") -> str:
     """Return why trials of the study do not count, with their number, for below a figure's title; or ""."""
     why = left_out(frame[frame["status"] != "removed"], metric)["why"].value_counts(sort=False)

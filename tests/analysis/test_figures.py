@@ -119,6 +119,7 @@ class TestWhichFiguresAreDrawn:
     def test_one_configuration_is_a_point_against_size(self, make_study, study_of):
         frame = load(make_study(study_of("grid.model.squeeze_ratio = [0.5]")))
         assert names(frame) == ["accuracy_against_size"]
+        assert read(drawings(frame)[0]).startswith("One configuration, so there is nothing to compare")
         drawings(frame)[0].draw()
 
     def test_nothing_finished_is_nothing_drawn(self, make_study):

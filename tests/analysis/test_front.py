@@ -115,3 +115,11 @@ def test_of_many_points_only_the_front_has_whiskers(make_study, study_of):
         found.points[found.points["on_front"]]["low"].notna().sum()
     )
     assert len(found.points) == 61
+
+
+def test_a_label_of_many_keys_has_few_lines_and_all_of_them(study_frame):
+    name = ", ".join(f"key{i}={i}" for i in range(9))
+    (found,) = fronts(study_frame({name: [0.5, 0.6]}, metric="test_top1"))
+    (label,) = [text.get_text() for text in draw_front(found).axes[0].texts if "key0" in text.get_text()]
+    assert label.count("\n") == 2
+    assert label.replace("\n", " ") == name

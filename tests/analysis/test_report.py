@@ -225,6 +225,12 @@ class TestSummary:
         ]
         assert next(s for s in found if s.startswith("The smallest")).endswith(" on easy.")
 
+    def test_an_axis_with_one_value_is_said_to_be_none(self, make_study, study_of):
+        text = study_of('name = "lonely"\ngrid.model.squeeze_ratio = [0.5]', "grid.model.freq = [1, 2]")
+        assert "Nothing varies in lonely: one configuration, so no axis is spoken of." in summary(
+            load(make_study(text))
+        )
+
     def test_what_validation_chooses_may_have_no_test_accuracy(self, make_study, result):
         def outcome(trial):
             wide = trial.config.model.squeeze_ratio == 0.5
