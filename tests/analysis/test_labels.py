@@ -21,6 +21,25 @@ def test_crowded_labels_do_not_overlap():
     assert (centres + sizes / 2 <= panel[2:]).all()
 
 
+def test_leaders_do_not_run_across_other_labels():
+    """Large labels around points that stand close together, as on a front of many small networks."""
+    anchors = np.column_stack([np.linspace(200, 420, 8), 250 + 10 * np.arange(8)])
+    sizes = np.full((8, 2), (140.0, 50.0))
+    panel = np.array([0, 0, 800, 600])
+    centres = place(anchors, sizes, panel, Obstacles(anchors, np.full(8, 30.0)))
+    steps = np.linspace(0.1, 0.9, 50)[:, None]
+    crossed = [
+        (i, j)
+        for i in range(8)
+        for j in range(8)
+        if i != j
+        and (np.abs(anchors[i] + (centres[i] - anchors[i]) * steps - centres[j]) < sizes[j] / 2 - 3)
+        .all(1)
+        .any()
+    ]
+    assert crossed == []
+
+
 def test_labels_of_the_papers_study_do_not_overlap(paper_study):
     found = {one.name: one for one in drawings(load(paper_study))}
     for name in ("accuracy_along_axes", "accuracy_against_size"):

@@ -45,21 +45,6 @@ def test_as_many_right_answers_are_a_tie_however_the_seeds_share_them(study_fram
     assert fronts.fronts(np.array([1, 2]), draws).tolist() == [[True, False]]
 
 
-def test_as_many_right_answers_are_a_tie_however_the_seeds_share_them(study_frame):
-    """369 of 3 x 137 images on both sides; the means as floats differ in the last bit, for the larger one."""
-    shared = {"small": (120, 121, 128), "big": (120, 120, 129)}
-    values = {name: [hits / 137 for hits in seeds] for name, seeds in shared.items()}
-    assert np.mean(values["big"]) > np.mean(values["small"])
-    frame = study_frame(values)
-    assert (chosen(frame).name, chosen(frame).tied) == ("small", ("big",))
-    assert fronts.membership(frame).points["on_front"].tolist() == [True, False]
-    (best,) = best_within(frame)
-    assert best.row["name"] == "small"
-    assert len(set(ranges.best_of_draw(np.array([np.mean(v) for v in values.values()])))) == 1
-    draws = np.array([[np.mean(v) for v in values.values()]])
-    assert fronts.fronts(np.array([1, 2]), draws).tolist() == [[True, False]]
-
-
 def test_another_metric_of_validation_may_choose_differently(study_frame):
     frame = study_frame({"a": [0.8], "b": [0.7]})
     frame["val_top5"] = [0.9, 0.95]
