@@ -39,7 +39,14 @@ FAMILY_MARKERS = {"AlexNet": "s", "SqueezeNet": "o"}
 
 UNCOMPRESSED = "not compressed"
 
-METHODS = {"svd": "SVD", "pruning": "pruning", "deep_compression": "Deep Compression", "dsd": "DSD"}
+METHODS = {
+    "svd": "SVD",
+    "pruning": "pruning",
+    "deep_compression": "Deep Compression",
+    "dsd": "DSD",
+    "dsd pruning": "DSD, pruning",
+    "dsd deep_compression": "DSD, Deep Compression",
+}
 """Recipes in words; each has one colour, with us and in the paper."""
 
 METHOD_COLOURS = dict(zip((UNCOMPRESSED, *METHODS), (INK, *COLOURS), strict=False))
@@ -68,10 +75,8 @@ def compressions(frame: pd.DataFrame, metric: str = "test_top1") -> list[Compres
         return []
     summary = summarise(frame, metric)
     points = sized(summary[summary["n"] > 0], frame, quantity_of("bytes_compressed"), metric)
-    recipes = frame.drop_duplicates("config_id").set_index("config_id")["compress.recipe"]
-    method = points["config_id"].map(recipes)
     points = points.assign(
-        method=method.fillna(UNCOMPRESSED),
+        method=points["config_id"].map(_methods(frame)).fillna(UNCOMPRESSED),
         family=points["model.family"].map(FAMILIES),
         network=_networks(points),
         dense_size=points["bytes_fp32"].astype("float64"),
@@ -97,6 +102,16 @@ def compressions(frame: pd.DataFrame, metric: str = "test_top1") -> list[Compres
             lacking = left_out_text(frame[frame["data.name"] == data], metric)
             found.append(Compression(str(data), rows, methods, lacking))
     return found
+
+
+def _methods(frame: pd.DataFrame) -> pd.Series:
+    """Return the method of each configuration: its recipe, and whether that began with DSD."""
+    first = frame.drop_duplicates("config_id").set_index("config_id")
+    recipe = first["compress.recipe"]
+    if "compress.dsd_density" not in first:
+        return recipe
+    begins_so = first["compress.dsd_density"].notna() & (recipe != "dsd")
+    return recipe.where(~begins_so, "dsd " + recipe)
 
 
 def _networks(points: pd.DataFrame) -> pd.Series:

@@ -53,6 +53,18 @@ def test_each_network_has_what_every_method_made_of_it(frame):
     assert found.points.groupby("family")["network"].nunique().tolist() == [1, 1]
 
 
+def test_what_begins_dense_sparse_dense_is_a_method_of_its_own(frame):
+    recipe = frame["compress.recipe"]
+    density = [
+        0.33 if r == "deep_compression" and size == 2_000 else None
+        for r, size in zip(recipe, frame["bytes_compressed"], strict=True)
+    ]
+    (found,) = compressions(frame.assign(**{"compress.dsd_density": pd.array(density, dtype="Float64")}))
+    assert set(found.methods) == {"svd", "deep_compression", "dsd deep_compression"}
+    assert found.points.loc[found.points["method"] == "dsd deep_compression", "size"].tolist() == [2_000]
+    assert "DSD, Deep Compression" in told(found)
+
+
 def test_a_line_runs_from_the_dense_network_through_smaller_and_smaller_files(frame):
     (found,) = compressions(frame)
     (axes,) = draw_compression(found).axes
