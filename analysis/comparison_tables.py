@@ -116,7 +116,10 @@ def _classes(found: Comparison) -> WordTable:
     )
     left = ("class", *(f"interval of {letter} - A" for letter in further))
     rows = tuple((_class(row),) for row in found.classes[:MOST_CLASSES])
-    note = "mean share of each class's test images that is named rightly; interval: Welch's over seeds"
+    note = (
+        "mean share of each class's test images that is named rightly; interval: Welch's over seeds, each by "
+        "itself, while the classes that differ most come first"
+    )
     if more := len(found.classes) - MOST_CLASSES:
         note += f"; {more} more classes differ less" if more > 0 else ""
     if not rows:

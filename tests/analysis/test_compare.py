@@ -209,6 +209,9 @@ class TestClasses:
 
         found = compare(make_study(outcome=half_on_a), [SMALL_A, SMALL_B])
         assert {row.name for row in found.classes} <= set("0123456789")
+        assert (
+            "each by itself" in table_of(found, "Classes").note
+        )  # the largest of many differences come first
         # Classes have 36 images each here, so the mean of the differences is that of the accuracies.
         gained = sum(row.shares[1] - row.shares[0] for row in found.classes) / 10
         assert gained == pytest.approx(0.4)
