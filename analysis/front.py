@@ -192,10 +192,14 @@ def _legend(figure: StudyFigure, groups: tuple[str, ...]) -> None:
 
 
 def _label(row: dict, width: int = 34) -> str:
-    """Return a configuration's name with a line for each key, of many with several in one, cut to a width."""
-    lines = row["name"].split(", ")
-    if len(lines) > MOST_LINES:
-        lines = textwrap.wrap(row["name"], width, break_long_words=False, break_on_hyphens=False)
+    """Return a configuration's name with a line for each key, of many with several in one, cut to a width.
+
+    A recipe and a preset say what they are.
+    """
+    parts = [part.removeprefix("recipe=").removeprefix("preset=") for part in row["name"].split(", ")]
+    lines = parts
+    if len(parts) > MOST_LINES:
+        lines = textwrap.wrap(", ".join(parts), width, break_long_words=False, break_on_hyphens=False)
     cut = [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
     return "\n".join([*cut, *([f"({100 * row['probability']:.0f} %)"] if _has_chance(row) else [])])
 

@@ -117,6 +117,12 @@ def test_of_many_points_only_the_front_has_whiskers(make_study, study_of):
     assert len(found.points) == 61
 
 
+def test_a_label_says_a_recipe_and_a_preset_without_their_keys(study_frame):
+    name = "recipe=svd, preset=alexnet_small"
+    (found,) = fronts(study_frame({name: [0.5, 0.6], "b": [0.5, 0.6]}, metric="test_top1"))
+    assert "svd\nalexnet_small" in [text.get_text() for text in draw_front(found).axes[0].texts]
+
+
 def test_a_label_of_many_keys_has_few_lines_and_all_of_them(study_frame):
     name = ", ".join(f"key{i}={i}" for i in range(9))
     (found,) = fronts(study_frame({name: [0.5, 0.6]}, metric="test_top1"))
