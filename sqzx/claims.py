@@ -183,12 +183,14 @@ def claim(folder: TrialFolder) -> Generator[Claim]:
         held.give_up()
 
 
-def holder_name(folder: TrialFolder) -> str | None:
-    """Return the name of the process that has the claim on a trial's folder, dead or not; writes nothing.
+def holders(folder: TrialFolder) -> list[Holder]:
+    """Return the processes that have entries in a trial's folder, dead or not; writes nothing.
 
-    The first by name where a study was copied over another and there are several (`sqzx.claim_protocol`).
+    Nearly always there is at most one; a study that was copied over another has several
+    (`sqzx.claim_protocol`).
     """
-    return next((name for name in WriterFolder(folder.writer).names() if name != FREE), None)
+    found = (Holder.of(name) for name in WriterFolder(folder.writer).names())
+    return [holder for holder in found if holder is not None]
 
 
 def look(watch: Watch, folder: TrialFolder) -> Standing:

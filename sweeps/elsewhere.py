@@ -7,8 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqzx.claim_protocol import Holder
-from sqzx.claims import Watch, beat_seconds, holder_name, look, new_watch, set_free
+from sqzx.claims import Watch, beat_seconds, holders, look, new_watch, set_free
 from sqzx.trial import Status, TrialFolder, lives
 from sweeps.plan import FAILED, WAITING, Plan, PlannedTrial, trial_folder
 from sweeps.stacks import Stack
@@ -72,12 +71,14 @@ class Overtaking:
         return now - self._held > GONE_SECONDS
 
     def _may_have(self, folder: TrialFolder, pid: int | None) -> bool:
-        holder = Holder.of(holder_name(folder) or "")
-        if holder is None or holder.process.lives() is False:  # free, or left by one that was killed
+        processes = [holder.process for holder in holders(folder)]
+        living = [process for process in processes if process.lives() is not False]
+        if not living:  # free, or left by one that was killed
             return folder not in self._own
-        if holder.process.pid == pid:
+        has = any(process.pid == pid for process in living)
+        if has:
             self._own.add(folder)
-        return holder.process.pid == pid
+        return has
 
 
 def as_seen(plan: Plan, out: Path) -> Plan:

@@ -18,7 +18,7 @@ from sqzx.claims import (
     ClaimedElsewhere,
     ClaimLost,
     claim,
-    holder_name,
+    holders,
     look,
     new_watch,
     patience_seconds,
@@ -33,6 +33,11 @@ from sqzx.processes import process_start, this_place, this_process
 from sqzx.trial import Status, TrialFolder
 
 ELSEWHERE = "0123456789abcdef.aaaaaaaaaaaa.1.1"
+
+
+def holder_name(folder):
+    """Return the name of the first entry that is a process's, or None."""
+    return next((holder.name for holder in holders(folder)), None)
 
 
 def is_claimed(folder):

@@ -107,6 +107,12 @@ class TestOvertaking:
         assert not self.over(overtaking, clock, ME.pid, GONE_SECONDS - 2 * LOOK_SECONDS)
         assert self.over(overtaking, clock, ME.pid, 3 * LOOK_SECONDS)
 
+    @pytest.mark.parametrize("token", ["0" * 16, "f" * 16])
+    def test_an_entry_that_was_copied_beside_its_own_changes_nothing(self, folder, clock, token):
+        own = hold(folder, ME, "8" * 16)
+        (own.parent / Holder(token, FAR._replace(pid=1)).name).mkdir()
+        assert not self.over(Overtaking([folder]), clock, ME.pid, 60)
+
     def test_a_stack_goes_on_as_long_as_it_has_one_of_its_trials(self, tmp_path, clock):
         folders = [TrialFolder(tmp_path / name) for name in "ab"]
         for folder in folders:
