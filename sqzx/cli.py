@@ -673,6 +673,8 @@ def table(
     from analysis.table import load
     from analysis.table_files import write_table
 
+    if against_dense and columns:
+        raise InputError("--columns: tells of the table of trials; leave --against-dense out")
     if against_dense:
         from analysis import against_dense as compressed
         from sweeps.plan import plan_folder

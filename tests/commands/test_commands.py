@@ -249,6 +249,9 @@ class TestStudy:
         described = sqzx("table", study, "--columns")[1]
         assert all(name in described for name in rows[0])
         assert "share, 0 to 1" in described
+        refused = sqzx("table", study, "--columns", "--against-dense", check=False)
+        assert refused[0] == 2
+        assert "--columns: tells of the table of trials; leave --against-dense out" in refused[2]
 
     def test_plot_writes_png_and_svg(self, sqzx, study, tmp_path):
         paths = sqzx("plot", study, "--out", tmp_path / "figures")[1].split()
