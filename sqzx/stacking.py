@@ -3,8 +3,8 @@
 Replicates of one configuration, and configurations that differ in the optimiser's numbers alone, run the same
 program on different numbers. Stacked, each array gets a leading axis with an entry for each trial: one
 process starts and compiles for all, and an accelerator that a small network leaves idle is filled. On a core
-of a CPU the arithmetic of a stack takes longer than that of its trials one by one (a tenth to a third for
-three of the smallest networks, and more where maps leave the cache); what it saves is starting and compiling.
+of a CPU the arithmetic of a stack takes longer than that of its trials one by one (a twentieth to a fifth for
+three small networks on 8x8 images); what it saves is starting and compiling.
 """
 
 import dataclasses

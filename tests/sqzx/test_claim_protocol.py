@@ -219,13 +219,16 @@ def test_of_several_entries_one_is_left_and_never_two_hold_one_each(world, copie
             world.end()
 
 
-def test_one_that_lives_and_beats_keeps_its_claim_beside_a_copied_entry(world):
+def holding(world):
+    """Start a process on host 0 and let it take the claim."""
     holder = world.start(0)
     while world.disk.holder is None:
         holder.step()
-    name = world.disk.holder
-    for host in (None, 0, 3):
-        world.copy_over(host)
+    return holder, world.disk.holder
+
+
+def others_want_it(world, holder):
+    """Let processes of three hosts look again and again while the holder does nothing but beat."""
     for host in (0, 1, 2):
         world.start(host)
     for _ in range(100):
@@ -234,6 +237,13 @@ def test_one_that_lives_and_beats_keeps_its_claim_beside_a_copied_entry(world):
         for process in world.processes[1:]:
             for _ in range(6):
                 process.step()
+
+
+def test_one_that_lives_and_beats_keeps_its_claim_beside_a_copied_entry(world):
+    holder, name = holding(world)
+    for host in (None, 0, 3):
+        world.copy_over(host)
+    others_want_it(world, holder)
     world.pass_fairly(100)
     assert world.disk.writers == [name] * GOAL
 
@@ -275,18 +285,8 @@ class TestErrors:
 
 def test_one_that_lives_and_beats_keeps_its_claim(world):
     """Whoever else starts, on its host or another: nobody takes a claim from the living by accident."""
-    holder = world.start(0)
-    while world.disk.holder is None:
-        holder.step()
-    name = world.disk.holder
-    for host in (0, 1, 2):
-        world.start(host)
-    for _ in range(100):
-        world.time += PERIOD
-        holder.tick()
-        for process in world.processes[1:]:
-            for _ in range(6):
-                process.step()
+    holder, name = holding(world)
+    others_want_it(world, holder)
     world.pass_fairly(20)
     assert world.disk.writers == [name] * GOAL
 
