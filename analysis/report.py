@@ -28,6 +28,7 @@ from analysis.table import stored, study_table
 from analysis.wording import count_text, seconds_text
 from sqzx.files import write_text
 from sqzx.terminal import shown
+from sweeps.elsewhere import as_seen
 from sweeps.plan import Plan, plan_folder
 
 METRIC = "test_top1"
@@ -44,7 +45,7 @@ class Drawn(NamedTuple):
 
 def write_report(out: Path, file: Path) -> Path:
     """Write the report of the study in `out` to `file`; an `InputError` if `out` holds none."""
-    plan = plan_folder(out)
+    plan = as_seen(plan_folder(out), out)
     with one_glyph_warning():
         page = render(plan, out, study_table(plan, out))
     write_text(file, page)

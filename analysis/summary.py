@@ -22,6 +22,7 @@ from analysis.wording import (
     stop_text,
 )
 from sqzx.trial import STATES
+from sweeps.elsewhere import UNKNOWN
 
 STAYS = 0.9
 """A probability of being on the front that a summary counts as staying there."""
@@ -33,7 +34,7 @@ def summary(frame: pd.DataFrame, metric: str = "test_top1") -> list[str]:
     finished = found[found["n"] > 0]
     sentences = [_what_ran(frame), *_what_is_missing(frame, metric)]
     if finished.empty:
-        open_ones = frame["status"].isin(["pending", "running", "interrupted"]).any()
+        open_ones = frame["status"].isin(["pending", "running", UNKNOWN, "interrupted"]).any()
         yet = "No trial has finished yet" if open_ones else "No trial has an accuracy that counts"
         return [*sentences, f"{yet}, so there is none to report."]
     if len(finished) < len(found):
@@ -47,7 +48,7 @@ def summary(frame: pd.DataFrame, metric: str = "test_top1") -> list[str]:
 
 def _what_ran(frame: pd.DataFrame) -> str:
     planned = frame[frame["status"] != "removed"]
-    counts = {str(s).replace("_", " "): int((planned["status"] == s).sum()) for s in STATES}
+    counts = {str(s).replace("_", " "): int((planned["status"] == s).sum()) for s in (*STATES, UNKNOWN)}
     return (
         f"The study has {count_text(planned['config_id'].nunique(), 'configuration')} and "
         f"{count_text(len(planned), 'trial')}: {listed(counts)}."
@@ -56,7 +57,7 @@ def _what_ran(frame: pd.DataFrame) -> str:
 
 def _what_is_missing(frame: pd.DataFrame, metric: str) -> list[str]:
     """Say which trials that ended enter no mean; those that are still to run are in the first sentence."""
-    out = left_out(frame[~frame["status"].isin(["removed", "pending", "running"])], metric)
+    out = left_out(frame[~frame["status"].isin(["removed", "pending", "running", UNKNOWN])], metric)
     if out.empty:
         return []
     counts = out["why"].value_counts(sort=False)

@@ -28,6 +28,8 @@ PATIENCE_SECONDS = 90.0
 process for some more. The environment variable sets another, for all machines alike."""
 BEAT_SECONDS = 2.0
 """A beat is a write of some bytes in place. A `status` looks for as long to see whether somebody works."""
+AWAY = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
+"""Of a server of files that does not answer for a while: nothing is known of a claim then."""
 PAUSE_SECONDS = 0.1
 """Given to a slow process that still writes into an entry, before that is emptied again."""
 
@@ -183,20 +185,33 @@ def claim(folder: TrialFolder) -> Generator[Claim]:
         held.give_up()
 
 
-def holders(folder: TrialFolder) -> list[Holder]:
+def holders(folder: TrialFolder) -> list[Holder] | None:
     """Return the processes that have entries in a trial's folder, dead or not; writes nothing.
 
     Nearly always there is at most one; a study that was copied over another has several
-    (`sqzx.claim_protocol`).
+    (`sqzx.claim_protocol`). None where the file system doesn't answer.
     """
-    found = (Holder.of(name) for name in WriterFolder(folder.writer).names())
+    try:
+        found = [Holder.of(name) for name in WriterFolder(folder.writer).names()]
+    except OSError as error:
+        if error.errno in AWAY:
+            return None
+        raise
     return [holder for holder in found if holder is not None]
 
 
 def look(watch: Watch, folder: TrialFolder) -> Standing:
-    """Look at the claim on a trial's folder now; writes nothing."""
-    standing = watch.look(WriterFolder(folder.writer), time.monotonic())
-    return "beating" if standing == "free" and _has_old_writer(folder) else standing
+    """Look at the claim on a trial's folder now; writes nothing.
+
+    Where the file system doesn't answer the claim is held, and its holder no more silent than before.
+    """
+    try:
+        standing = watch.look(WriterFolder(folder.writer), time.monotonic())
+        return "beating" if standing == "free" and _has_old_writer(folder) else standing
+    except OSError as error:
+        if error.errno in AWAY:
+            return "held"
+        raise
 
 
 def set_free(watch: Watch, folder: TrialFolder) -> None:

@@ -576,6 +576,7 @@ def plan(
     With --out, what is done there is counted, and its times price the rest. No trial is trained.
     """
     from sqzx.provenance import available_cores
+    from sweeps.elsewhere import as_seen
     from sweeps.listing import plan_json, print_plan, write_plan_csv
     from sweeps.plan import affordable, plan_study, priced
     from sweeps.study import read_study
@@ -588,6 +589,8 @@ def plan(
 
         calibrations = calibrated(found, out)
     found = affordable(priced(found, out, calibrations))
+    if out is not None:
+        found = as_seen(found, out)
     workers = workers or len(available_cores())
     if csv is not None:
         write_plan_csv(found, csv)

@@ -160,14 +160,14 @@ class TrialFolder:
         So is one that was done and whose result is lost since: all its numbers are there. A file that says
         nothing sensible is a failure of that trial alone, and the others go on.
         """
-        if not self.status_file.exists():
-            return Status()
         try:
+            if not self.status_file.exists():
+                return Status()
             raw = read_json(self.status_file)
             status = Status(**(raw | {"faults": tuple(raw["faults"])}))
             if status.status not in STATES:
                 raise InputError(f"{self.status_file}: status: {status.status!r} is none")
-        except (InputError, KeyError, TypeError) as error:
+        except (InputError, OSError, KeyError, TypeError) as error:
             return Status(status="failed", reason=f"its status.json is not readable: {error}")
         if status.status == "running" and lives(status) is False:
             return status.but(status="interrupted", reason="its process ended without a word")

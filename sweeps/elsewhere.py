@@ -14,6 +14,8 @@ from sweeps.stacks import Stack
 
 UNFINISHED = (*WAITING, "running")
 ENDED = ("done", *FAILED)
+UNKNOWN = "unknown"
+"""Of a trial that says "running" elsewhere, and of whose process no sign of life is seen. Never written."""
 LOOK_SECONDS = 0.5
 GONE_SECONDS = 3.0
 """A worker that has given up its claims ends within this time."""
@@ -71,7 +73,10 @@ class Overtaking:
         return now - self._held > GONE_SECONDS
 
     def _may_have(self, folder: TrialFolder, pid: int | None) -> bool:
-        processes = [holder.process for holder in holders(folder)]
+        found = holders(folder)
+        if found is None:
+            return True
+        processes = [holder.process for holder in found]
         living = [process for process in processes if process.lives() is not False]
         if not living:  # free, or left by one that was killed
             return folder not in self._own
@@ -106,4 +111,4 @@ def _unknown(trial: PlannedTrial) -> PlannedTrial:
     if status.host == socket.gethostname():
         where = "before this host's last start, or in another container of its name,"
     reason = f"began {where} at {status.started_time}; no sign of life is seen from here"
-    return dataclasses.replace(trial, status=status.but(status="unknown", reason=reason))
+    return dataclasses.replace(trial, status=status.but(status=UNKNOWN, reason=reason))

@@ -13,6 +13,7 @@ from sqzx.files import write_whole
 from sqzx.terminal import duration, new_table, print_table, shown
 from sqzx.trial import Status
 from sweeps.constraints import Sizes
+from sweeps.elsewhere import UNKNOWN
 from sweeps.plan import Plan, PlannedTrial, Skipped, trial_folder
 from sweeps.search import BLOCK, Search, chosen
 from sweeps.study import Study
@@ -220,7 +221,7 @@ def print_status(plan: Plan, out: Path) -> None:
     for trial in plan.trials:
         if trial.status.status == "running":
             print(f"running      {_label(trial)}  since {trial.status.started_time} on {trial.status.host}")
-        if trial.status.status in ("censored", "unknown"):
+        if trial.status.status in ("censored", UNKNOWN):
             print(f"{trial.status.status:<12} {_label(trial)}  {trial.status.reason}")
         if trial.status.status in UNWELL:
             print(f"{trial.status.status:<12} {_label(trial)}  {trial.status.reason}")

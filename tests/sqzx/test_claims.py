@@ -37,7 +37,7 @@ ELSEWHERE = "0123456789abcdef.aaaaaaaaaaaa.1.1"
 
 def holder_name(folder):
     """Return the name of the first entry that is a process's, or None."""
-    return next((holder.name for holder in holders(folder)), None)
+    return next((holder.name for holder in holders(folder) or ()), None)
 
 
 def is_claimed(folder):

@@ -1,8 +1,10 @@
 """Trials that other processes claim: what a run makes of them, look by look."""
 
+import errno
 import json
 import os
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -61,6 +63,15 @@ def free(folder: TrialFolder) -> None:
         entry.rename(folder.writer / "free")
 
 
+def failing(number: int) -> Callable[[Any], Any]:
+    """A call of the system that ends with an error."""
+
+    def call(path: Any) -> Any:
+        raise OSError(number, os.strerror(number), path)
+
+    return call
+
+
 def write(folder: TrialFolder, **status: Any) -> Status:
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.write_status(Status(**status))
@@ -113,6 +124,13 @@ class TestOvertaking:
         (own.parent / Holder(token, FAR._replace(pid=1)).name).mkdir()
         assert not self.over(Overtaking([folder]), clock, ME.pid, 60)
 
+    def test_a_server_that_is_away_says_nothing_of_a_worker(self, folder, clock, monkeypatch):
+        hold(folder, ME)
+        overtaking = Overtaking([folder])
+        assert not self.over(overtaking, clock, ME.pid, 10)
+        monkeypatch.setattr("os.listdir", failing(errno.ESTALE))
+        assert not self.over(overtaking, clock, ME.pid, 60)
+
     def test_a_stack_goes_on_as_long_as_it_has_one_of_its_trials(self, tmp_path, clock):
         folders = [TrialFolder(tmp_path / name) for name in "ab"]
         for folder in folders:
@@ -163,6 +181,24 @@ class TestLooks:
         assert os.listdir(looked.folder.writer) == ["free"]
         assert not looked.elsewhere
         assert left == ([(looked.trial,)] if ours else [])  # the pauses decide who goes on
+
+    @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT])
+    def test_a_server_that_is_away_says_nothing_of_a_claim(self, looked, monkeypatch, number):
+        hold(looked.folder, FAR)
+        write(looked.folder, status="running", host="far")
+        assert looked.look(45) == []
+        with monkeypatch.context() as away:
+            away.setattr("os.listdir", failing(number))
+            assert looked.look(600) == []
+            assert looked.elsewhere  # ten minutes in which nobody was seen to be silent
+        assert looked.look(30) == []
+        assert looked.look(60) == [(looked.trial,)]
+
+    def test_an_error_that_does_not_pass_is_told(self, looked, monkeypatch):
+        hold(looked.folder, FAR)
+        monkeypatch.setattr("os.listdir", failing(errno.EACCES))
+        with pytest.raises(PermissionError):
+            looked.look(1)
 
     @pytest.mark.parametrize("state", ["done", "failed", "timed_out"])
     def test_what_has_ended_is_watched_no_more(self, looked, state):
