@@ -51,7 +51,8 @@ Why no trial is left for ever. Somebody who wants a claim looks at it again and 
 10. An error of the disk (full, or a server that is away) may come at any rename. Before an entry is taken it
    changes nothing. Afterwards the entry is given up and the error told; where that fails, too, the entry
    stands under our name without a beat, and falls to 7. or 8. Where the old `halves/` can't be emptied since
-   a slow process still writes there, that is tried again, and then the entry is given up.
+   a slow process still writes there, that is tried again, and then the entry is given up. A look at a server
+   that is away says nothing of the holder, and counts as no silence (`claims.look`).
 
 What is asked of the file system: a rename of a folder that is atomic, and fails onto a folder that is not
 empty (POSIX; local ones and NFS). Locks are not: those that NFS has are often switched off, and for
