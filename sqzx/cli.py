@@ -635,13 +635,26 @@ def status(
     log: Annotated[
         str | None, Parameter(help="A trial's id: what it came to, and the end of its log.")
     ] = None,
+    watch: Annotated[
+        bool, Parameter(negative="", help="Look again and again, until every trial has ended.")
+    ] = False,
     json_: AsJson = False,
 ) -> None:
-    """Print what has become of a study's trials. Reads only, and may be asked while it runs."""
+    """Print what has become of a study's trials. Reads only, and may be asked while it runs.
+
+    With --watch a terminal shows it as it goes; elsewhere each change is a line, with --json one of JSON.
+    """
     from sweeps.elsewhere import as_seen
     from sweeps.listing import log_json, print_log, print_status, status_json
     from sweeps.plan import plan_folder
 
+    if watch:
+        from sweeps.watching import watch as show
+
+        if log is not None:
+            raise InputError("--log: tells of one trial that is over or not; leave --watch out")
+        show(folder, as_json=json_)
+        return
     plan = plan_folder(folder)
     if log is not None:
         told = log_json(plan, folder, log)

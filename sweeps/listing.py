@@ -215,20 +215,27 @@ def _total_line(plan: Plan, configurations: int, workers: int) -> str:
     )
 
 
+def counts_text(plan: Plan) -> str:
+    """Return the name of a study, and how many of its trials are in which state."""
+    return f"{plan.study.name}: " + ", ".join(f"{n} {state}" for state, n in plan.counts().items() if n)
+
+
 def print_status(plan: Plan, out: Path) -> None:
     """Print the counts, then each trial that is running or unwell, with its reason and how to see its log."""
-    print(f"{plan.study.name}: " + ", ".join(f"{n} {state}" for state, n in plan.counts().items() if n))
+    print(counts_text(plan))
     for trial in plan.trials:
         if trial.status.status == "running":
-            print(f"running      {_label(trial)}  since {trial.status.started_time} on {trial.status.host}")
+            print(
+                f"running      {trial_label(trial)}  since {trial.status.started_time} on {trial.status.host}"
+            )
         if trial.status.status in ("censored", UNKNOWN):
-            print(f"{trial.status.status:<12} {_label(trial)}  {trial.status.reason}")
+            print(f"{trial.status.status:<12} {trial_label(trial)}  {trial.status.reason}")
         if trial.status.status in UNWELL:
-            print(f"{trial.status.status:<12} {_label(trial)}  {trial.status.reason}")
+            print(f"{trial.status.status:<12} {trial_label(trial)}  {trial.status.reason}")
             if trial.status.status != "interrupted":
                 print(f"             its log: sqzx sweep status {out} --log {trial.id}")
         for fault in trial.status.faults:
-            print(f"fault        {_label(trial)}  {fault}")
+            print(f"fault        {trial_label(trial)}  {fault}")
 
 
 def log_json(plan: Plan, out: Path, trial: str) -> dict[str, Any]:
@@ -279,5 +286,6 @@ def _state(status: Status) -> str:
     return status.status if status.status != "censored" else f"censored at epoch {status.epoch}"
 
 
-def _label(trial: PlannedTrial) -> str:
+def trial_label(trial: PlannedTrial) -> str:
+    """Return what tells a trial apart on a line: id, name and seed."""
     return f"{trial.id}  {trial.name}  seed {trial.config.seed}"

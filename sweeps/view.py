@@ -3,14 +3,14 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from sqzx.terminal import duration
 from sqzx.trial import Status, TrialFolder
 from sweeps.curves import log_lines
-from sweeps.listing import skipped_lines
+from sweeps.listing import counts_text, skipped_lines, trial_label
 from sweeps.plan import Plan, PlannedTrial
 
 if TYPE_CHECKING:
@@ -59,18 +59,24 @@ class Progress(NamedTuple):
     seconds_left: float | None
 
 
-def progress(folder: TrialFolder, epochs: int, epochs_before: int, elapsed: float) -> Progress:
-    """Return how far a trial is, `elapsed` seconds into an attempt that began after `epochs_before`."""
+def progress(
+    folder: TrialFolder, epochs: int, epochs_before: int = 0, elapsed: float | None = None
+) -> Progress:
+    """Return how far a trial is, `elapsed` seconds into an attempt that began after `epochs_before`.
+
+    Who doesn't know that isn't told what is left.
+    """
     lines = _last_lines(folder.metrics_file)
     train = next((x for x in reversed(lines) if x["kind"] == "train"), None)
     validation = next((x for x in reversed(lines) if x["kind"] == "validation"), None)
     done = validation["epoch"] + 1 if validation else 0
+    told = elapsed is not None and done > epochs_before
     return Progress(
         epoch=train["epoch"] + 1 if train else None,
         epochs=epochs,
         loss=train["loss"] if train else None,
         val_top1=validation["val_top1"] if validation else None,
-        seconds_left=elapsed / (done - epochs_before) * (epochs - done) if done > epochs_before else None,
+        seconds_left=elapsed / (done - epochs_before) * (epochs - done) if told else None,
     )
 
 
@@ -95,10 +101,30 @@ def outcome_text(folder: TrialFolder, status: Status) -> str:
     return f"validation top-1 {result['val_top1']:.4f}{silent}"
 
 
+def running_table(rows: Iterable[tuple[str, str, Progress]], *, with_left: bool) -> Any:
+    """Return a rich table of what runs: name, seeds, how far it is, and `with_left` what time is left."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("running", header_style="dim")
+    for name in ("seed", "epoch", "loss", "val top-1", *(["left"] if with_left else [])):
+        table.add_column(name, justify="right", header_style="dim")
+    for name, seeds, now in rows:
+        table.add_row(
+            Text(name),
+            seeds,
+            "starting" if now.epoch is None else f"{now.epoch}/{now.epochs}",
+            _number(now.loss),
+            _number(now.val_top1),
+            *([duration(now.seconds_left)] if with_left else []),
+        )
+    return table
+
+
 def summary_text(plan: Plan, out: Path) -> str:
     """Return the last line of a run: the counts, and what to do next where something failed."""
-    counts = ", ".join(f"{n} {state}" for state, n in plan.counts().items() if n)
-    text = f"{plan.study.name}: {counts}"
+    text = counts_text(plan)
     if plan.skipped:
         text += f"; {len(plan.skipped)} points skipped"
     if any(t.status.status == "censored" for t in plan.trials):
@@ -130,14 +156,14 @@ class PlainView:
     def started(self, handle: "Handle") -> None:
         """Say which trials have started."""
         for trial in handle.trials:
-            _say(f"started  {_label(trial)}")
+            _say(f"started  {trial_label(trial)}")
 
     def ended(self, handle: "Handle", trial: PlannedTrial, status: Status) -> None:
         """Say what became of a trial."""
         self._done += status.status == "done"
         took = duration(handle.seconds)
         folder = handle.folders[handle.trials.index(trial)]
-        _say(f"{status.status:<8} {_label(trial)}  {outcome_text(folder, status)}  ({took}) "
+        _say(f"{status.status:<8} {trial_label(trial)}  {outcome_text(folder, status)}  ({took}) "
              f"[{self._done}/{self._total}]")  # fmt: skip
 
     def tick(self, running: "Sequence[Handle]", statuses: Mapping[str, Status]) -> None:
@@ -184,7 +210,7 @@ class LiveView:
         if status.status not in ("done", "censored"):
             from rich.text import Text
 
-            line = Text(f"{status.status} {_label(trial)}: {status.reason}", style="red")
+            line = Text(f"{status.status} {trial_label(trial)}: {status.reason}", style="red")
             self._show(lambda: self._console.print(line))
 
     def tick(self, running: "Sequence[Handle]", statuses: Mapping[str, Status]) -> None:
@@ -229,31 +255,20 @@ class LiveView:
             Text(f"{failed} failed", style="red" if failed else "dim"),
             f"{duration(left)} left",
         )
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column("running", header_style="dim")
-        for name in ("seed", "epoch", "loss", "val top-1", "left"):
-            table.add_column(name, justify="right", header_style="dim")
-        for handle in running:
-            first = handle.trials[0]
-            now = progress(
-                handle.folders[0],
-                first.config.train.epochs,
-                handle.epochs_before,
-                handle.seconds,
-            )
-            table.add_row(
-                Text(first.name),
+        rows = (
+            (
+                handle.trials[0].name,
                 ", ".join(str(trial.config.seed) for trial in handle.trials),
-                "starting" if now.epoch is None else f"{now.epoch}/{now.epochs}",
-                _number(now.loss),
-                _number(now.val_top1),
-                duration(now.seconds_left),
+                progress(
+                    handle.folders[0],
+                    handle.trials[0].config.train.epochs,
+                    handle.epochs_before,
+                    handle.seconds,
+                ),
             )
-        return Group(head, table)
-
-
-def _label(trial: PlannedTrial) -> str:
-    return f"{trial.id}  {trial.name}  seed {trial.config.seed}"
+            for handle in running
+        )
+        return Group(head, running_table(rows, with_left=True))
 
 
 def _number(value: float | None) -> str:
