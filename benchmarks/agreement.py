@@ -3,6 +3,7 @@
 The tests ask for a hundred random networks, this for as many as you like.
 """
 
+import argparse
 import math
 import sys
 from typing import Any
@@ -19,7 +20,9 @@ from sqzx.network import build
 
 
 def main() -> None:
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    parser = argparse.ArgumentParser(description="Counts by shape against random networks themselves.")
+    parser.add_argument("number", type=int, nargs="?", default=1000, help="of networks")
+    number = parser.parse_args().number
     wrong = 0
     for seed in range(number):
         config, shape = (random_alexnet if seed % 4 == 3 else random_squeezenet)(seed)

@@ -8,6 +8,7 @@ whatever the channels, "narrow" and "wide" those of `pointwise`, "plain" is the 
 gradient that JAX derives for it.
 """
 
+import argparse
 import os
 import time
 from collections.abc import Callable
@@ -40,6 +41,7 @@ RULE = (cpu_convolutions.NARROW, cpu_convolutions.FEW)
 
 
 def main() -> None:
+    argparse.ArgumentParser(description="Each form of a layer with the plain operation.").parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     for sides, inputs, outputs in WIDE:
         forms = {"rule": RULE, "few": (RULE[0], 0), "many": (RULE[0], HUGE)}

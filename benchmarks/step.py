@@ -14,6 +14,7 @@ system had to hand out anew; `faults_a_plain_step` are those of the plain step w
 settings.
 """
 
+import argparse
 import importlib.util
 import json
 import os
@@ -60,10 +61,15 @@ class Measured(NamedTuple):
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--child"]:
-        print(json.dumps(peak() if sys.argv[2] == "peak" else measure(*sys.argv[2:4])))
+    parser = argparse.ArgumentParser(description="One training step, side by side.")
+    parser.add_argument("--json", action="store_true", help="Print JSON alone, and write no file.")
+    parser.add_argument("--child", nargs=2, metavar=("WHO", "CASE"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        who, case = arguments.child
+        print(json.dumps(peak() if who == "peak" else measure(who, case)))
         return
-    quiet = "--json" in sys.argv
+    quiet = arguments.json
     rows = []
     gflops = child("peak")
     for number, case in enumerate(CASES):
