@@ -113,10 +113,17 @@ def test_what_is_no_study_is_not_watched(tmp_path, capsys):
     assert "study.toml" in capsys.readouterr().err
 
 
+HEEDING = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+runpy.run_module("sqzx", run_name="__main__")
+"""
+
+
 def test_watching_ends_when_it_is_interrupted_and_has_written_nothing(tiny, told):
     told((Status(), Status()))
     before = {path: path.stat().st_mtime_ns for path in tiny.out.rglob("*")}
-    command = [sys.executable, "-m", "sqzx", "sweep", "status", str(tiny.out), "--watch"]
+    command = [sys.executable, "-c", HEEDING, "sweep", "status", str(tiny.out), "--watch"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
