@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sqzx.trial import Status
-from sweeps.elsewhere import as_seen
+from sweeps.elsewhere import ENDED, as_seen
 from sweeps.listing import counts_text, print_status, status_json, trial_label
-from sweeps.plan import FAILED, Plan, plan_folder, trial_folder
+from sweeps.plan import Plan, plan_folder, trial_folder
 from sweeps.view import outcome_text, progress, running_table
 
-OVER = ("done", *FAILED, "censored", "removed")
+OVER = (*ENDED, "censored", "removed")
 LOOK_SECONDS = 2.0
 SHARE = 0.1
 """Of a core that may be spent on looking: the larger a study, the rarer the looks."""
@@ -71,7 +71,8 @@ def _watch_plain(out: Path) -> None:
 
 def _changes(before: dict[str, Status], plan: Plan, out: Path) -> Iterator[str]:
     """Yield a line for each trial whose state is another, or that was begun again: what it is now."""
-    done, total = plan.counts()["done"], len(plan.trials)
+    counts = plan.counts()
+    done, total = counts["done"], len(plan.trials) - counts["removed"]
     for trial in plan.trials:
         status, was = trial.status, before.get(trial.id, Status())
         if (status.status, status.attempts) != (was.status, was.attempts):

@@ -80,6 +80,14 @@ def test_a_trial_that_was_begun_again_between_two_looks_is_told(tiny, told, caps
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-2:]] == ["running", "failed"]
 
 
+def test_trials_that_the_study_has_no_more_are_not_waited_for(tiny, told, capsys):
+    told((HERE, FAILED), (FAILED, FAILED))
+    (tiny.out / "study.toml").write_text(tiny.write(ratios=(0.25,)).file.read_text())
+    assert plan_folder(tiny.out).counts()["removed"] == 1
+    assert run(["sweep", "status", str(tiny.out), "--watch"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("no memory  [0/1 done]")
+
+
 def test_as_json_each_change_is_a_line(tiny, told, capsys):
     told((HERE, Status()), (HERE, Status()), (FAILED, FAILED))
     assert run(["sweep", "status", str(tiny.out), "--watch", "--json"]) == 0
