@@ -82,6 +82,8 @@ def test_a_trial_that_was_begun_again_between_two_looks_is_told(tiny, told, caps
 
 def test_trials_that_the_study_has_no_more_are_not_waited_for(tiny, told, capsys):
     told((HERE, FAILED), (FAILED, FAILED))
+    for trial in plan_folder(tiny.out).trials:
+        trial_folder(tiny.out, trial.id).write_config(trial.config)
     (tiny.out / "study.toml").write_text(tiny.write(ratios=(0.25,)).file.read_text())
     assert plan_folder(tiny.out).counts()["removed"] == 1
     assert run(["sweep", "status", str(tiny.out), "--watch"]) == 0
