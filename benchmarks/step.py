@@ -240,15 +240,17 @@ def own_stepper(config: Any, images: Any, labels: Any) -> Callable[[], None]:
     splits = Splits(split, split, split, dataset_info("fashion_mnist"), half, half)
     apply, parameters = functional(config, shape, 0)
     optimizer = make_optimizer(trial.train, 1000)
-    state = TrainState(parameters, optimizer.init(parameters))
+    states = [TrainState(parameters, optimizer.init(parameters))]
     preprocessing = of_training_images(splits)
-    hyper = hyperparameters(trial.train)
-    programs = compile_programs(trial, apply, splits, preprocessing, state, hyper, len(labels), 1000)
+    hypers = [hyperparameters(trial.train)]
+    programs = compile_programs(trial, apply, splits, preprocessing, states, hypers, len(labels), 1000)
+    states = programs.join(states)
 
     def step() -> None:
-        nonlocal state
-        state, loss, _ = programs.step(state, images, labels, key_data(0), np.int32(0))
-        jax.block_until_ready((state, loss))
+        nonlocal states
+        own = map(programs.join, ([images], [labels], [key_data(0)]))
+        states, loss, _ = programs.step(states, *own, np.int32(0))
+        jax.block_until_ready((states, loss))
 
     return step
 

@@ -43,10 +43,10 @@ def time_steps(config: TrialConfig, *, started: float) -> Timing:
 
     task = task_of(config)
     state = fresh_state(task, config)
-    programs = compiled(task, [config], state)
+    programs = compiled(task, [config], [state])
     fixed = time.monotonic() - started
 
-    key = key_data(config.seed, "dropout")
+    states, keys = programs.join([state]), programs.join([key_data(config.seed, "dropout")])
     first, steps = 0.0, 0
     batches = (
         batch
@@ -54,7 +54,8 @@ def time_steps(config: TrialConfig, *, started: float) -> Timing:
         for batch in epoch_batches(task.splits.train, config.data, task.size, seed=config.seed, epoch=epoch)
     )
     for number, (images, labels) in enumerate(islice(batches, MOST_STEPS + 1)):
-        state, loss, _ = programs.step(state, images, labels, key, np.int32(number))
+        own = programs.join([images]), programs.join([labels])
+        states, loss, _ = programs.step(states, *own, keys, np.int32(number))
         jax.block_until_ready(loss)
         if number == 0:  # the first fills caches and memory
             first = time.monotonic()

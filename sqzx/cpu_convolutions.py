@@ -22,7 +22,7 @@ NARROW = 16
 """Outputs of a 1x1 convolution up to which its input is transposed for the kernel's gradient."""
 
 FEW = 4
-"""How many times more outputs than inputs make the inputs few."""
+"""Inputs of a wider convolution up to which it is a product."""
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -74,24 +74,30 @@ def _same_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array,
     else:
         to_input = _convolved(cotangent, turned)
     if inputs <= outputs:
-        return to_input, _contracted(_pixels(_taps(x, size)), _pixels(cotangent)).reshape(kernel.shape)
-    # The same sums, each pixel of the input with the taps of the output around it: the kernel turned round.
-    gradient = _contracted(_pixels(x), _pixels(_taps(cotangent, size))).reshape(inputs, size, size, outputs)
-    return to_input, gradient[:, ::-1, ::-1].transpose(1, 2, 0, 3)
+        return to_input, _correlated(x, cotangent, size)
+    # The same sums with the output's taps around each pixel of the input: the kernel turned round.
+    return to_input, _correlated(cotangent, x, size)[::-1, ::-1].transpose(0, 1, 3, 2)
 
 
 same.defvjp(_same_forward, _same_backward)
 
 
 def _as_product(x: Array, kernel: Array) -> bool:
-    inputs, outputs = kernel.shape[2:]
     # On a map smaller than the kernel the library's convolution takes five to ten times as long.
-    return FEW * inputs <= outputs or min(x.shape[1:3]) < len(kernel)
+    return kernel.shape[2] <= FEW or min(x.shape[1:3]) < len(kernel)
 
 
 def _convolved(x: Array, kernel: Array) -> Array:
     reach = len(kernel) // 2
     return lax.conv_general_dilated(x, kernel, (1, 1), [(reach, reach)] * 2, dimension_numbers=_LAYOUT)
+
+
+def _correlated(x: Array, y: Array, size: int) -> Array:
+    """Return (size, size, in, out): sums of products of a map's pixels with those of another, shifted."""
+    reach = size // 2
+    return lax.conv_general_dilated(
+        x, y, (1, 1), [(reach, reach)] * 2, dimension_numbers=("CHWN", "IHWO", "HWNC")
+    )
 
 
 def _taps(x: Array, size: int) -> Array:

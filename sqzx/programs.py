@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +20,7 @@ from sqzx.memory import micro_batch
 from sqzx.network import Apply, Parameters
 from sqzx.optimizer import optimizer_of, schedule
 from sqzx.preprocessing import Preprocessing
+from sqzx.stacking import side_by_side
 from sqzx.streams import key_data
 
 EVALUATION_BATCH = 256
@@ -51,11 +52,26 @@ class Gradient(NamedTuple):
 
 
 class Programs(NamedTuple):
-    """What a trial has compiled.
+    """What trials that train together have compiled: two functions for all of them.
 
-    `step(state, images, labels, key, number) -> (state, loss, learning_rate)` and
-    `predict(parameters, fixed, images) -> logits`, the first two of a state; images are uint8 (batch, h, w,
-    c). Of several replicates all but the number of a step and the images of a prediction has a leading axis.
+    `step(states, images, labels, keys, number) -> (states, losses, learning_rates)` makes a step of each
+    trial, with images that are uint8 (batch, h, w, c); `predict(states, images) -> logits` (trials,
+    `evaluation_batch`, classes) gives all of them the same images. What has an entry for each trial goes in
+    as `join` makes it of theirs, and comes out so that `member(place, joined)` is that of one.
+    """
+
+    step: Callable[..., Any]
+    predict: Callable[..., np.ndarray]
+    evaluation_batch: int
+    join: Callable[[Sequence[Any]], Any]
+    member: Callable[[int, Any], Any]
+
+
+class _Compiled(NamedTuple):
+    """The functions of one trial, or of several whose arrays have a leading axis.
+
+    `step(state, images, labels, key, hyper, number) -> (state, loss, learning_rate)` and
+    `predict(parameters, fixed, images) -> logits`, the first two of a state.
     """
 
     step: Callable[..., Any]
@@ -68,31 +84,87 @@ def compile_programs(
     apply: Apply,
     splits: Splits,
     preprocessing: Preprocessing,
-    state: TrainState,
-    hyper: dict[str, np.ndarray],
+    states: Sequence[TrainState],
+    hypers: Sequence[dict[str, np.ndarray]],
     size: int,
     total: int,
     *,
     form: Form = PLAIN,
-    replicates: int = 1,
 ) -> Programs:
     """Compile the training step for batches of `size` and the prediction, ahead of time.
 
     A compiled program refuses other shapes, so nothing can recompile unseen. The seed and the optimiser's
-    numbers (`hyper`, see `optimizer.hyperparameters`) come in as arguments only: all trials that differ in
+    numbers (`hypers`, see `optimizer.hyperparameters`) come in as arguments only: all trials that differ in
     them alone share one entry of the compilation cache.
 
     What is trained, and how it makes the network, is told by `form`.
 
-    With several `replicates` such trials are one program: `state`, `hyper`, the key, images and labels of a
-    step, its loss and the logits have a leading axis of that length. They share the step's number.
+    There may be several trials, with a state and numbers each. Where it is faster (`stacking.side_by_side`)
+    they are one program with a leading axis in each array; else the program of one is called for each in
+    turn.
+    """
+    network = count(config.model, config.data.image_shape)
+    beside = len(states) > 1 and side_by_side(network.flops * size, on_cpu=_on_cpu())
+    join: Callable[[Sequence[Any]], Any] = _stacked if beside else list
+    compiled = _compiled_for(
+        config,
+        apply,
+        splits,
+        preprocessing,
+        _stacked(states) if beside else states[0],
+        _stacked(hypers) if beside else hypers[0],
+        size,
+        total,
+        form,
+        replicates=len(states) if beside else 1,
+        trials=len(states),
+    )
+    numbers = jax.device_put(join(hypers))  # once, not with each step
+
+    def step_beside(states: Any, images: Any, labels: Any, keys: Any, number: np.ndarray) -> Any:
+        return compiled.step(states, images, labels, keys, numbers, number)
+
+    def predict_beside(states: Any, images: np.ndarray) -> np.ndarray:
+        return np.asarray(compiled.predict(states.parameters, states.fixed, images))
+
+    def step_in_turn(states: Any, images: Any, labels: Any, keys: Any, number: np.ndarray) -> Any:
+        each = zip(states, images, labels, keys, numbers, strict=True)
+        return tuple(map(list, zip(*(compiled.step(*own, number) for own in each), strict=True)))
+
+    def predict_in_turn(states: Any, images: np.ndarray) -> np.ndarray:
+        return np.stack([compiled.predict(state.parameters, state.fixed, images) for state in states])
+
+    return Programs(
+        step=step_beside if beside else step_in_turn,
+        predict=predict_beside if beside else predict_in_turn,
+        evaluation_batch=compiled.evaluation_batch,
+        join=join,
+        member=_of_stacked if beside else _of_list,
+    )
+
+
+def _compiled_for(
+    config: TrialConfig,
+    apply: Apply,
+    splits: Splits,
+    preprocessing: Preprocessing,
+    state: TrainState,
+    hyper: dict[str, np.ndarray],
+    size: int,
+    total: int,
+    form: Form,
+    *,
+    replicates: int,
+    trials: int,
+) -> _Compiled:
+    """Compile for `replicates` at once, with a leading axis where they are several, of so many `trials`.
 
     On a CPU a batch may be the sum of smaller ones (`memory.micro_batch`), each a call of one program: a
     loop inside of a program runs slower there.
     """
     network = count(config.model, config.data.image_shape)
     peak = network.peak_activations * replicates
-    on_cpu = jax.default_backend() == "cpu"
+    on_cpu = _on_cpu()
     part = micro_batch(size, peak) if on_cpu else size
 
     def at_precision(tree: Any) -> Any:
@@ -159,7 +231,7 @@ def compile_programs(
     def shaped(array: np.ndarray, n: int, lead: tuple[int, ...] = ()) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((*lead, n, *array.shape[1:]), array.dtype)
 
-    is_short = training_seconds(network.flops, size * total * replicates) < SHORT_SECONDS
+    is_short = training_seconds(network.flops, size * total * trials) < SHORT_SECONDS
     options = QUICK if on_cpu and is_short else {}
 
     images, labels = shaped(splits.train.images, part, each), shaped(splits.train.labels, part, each)
@@ -172,17 +244,10 @@ def compile_programs(
     predicting = predicting.lower(state.parameters, state.fixed, black)
     predicting = _compiled(predicting, options)
     number = np.int32(0)
-    hyper = jax.device_put(hyper)  # once, not with each step
     if part == size:
         whole_step = jax.jit(of_each(train_step, 1), donate_argnums=0)
         whole_step = _compiled(whole_step.lower(state, images, labels, key, hyper, number), options)
-
-        def step(
-            state: TrainState, images: np.ndarray, labels: np.ndarray, key: np.ndarray, number: np.ndarray
-        ) -> tuple[Any, Any, Any]:
-            return whole_step(state, images, labels, key, hyper, number)
-
-        return Programs(step, predicting, evaluation_batch)
+        return _Compiled(whole_step, predicting, evaluation_batch)
 
     nothing = Gradient(np.zeros(each, np.float32), jax.tree.map(np.zeros_like, state.parameters))
     adding = jax.jit(of_each(gradient, 2), donate_argnums=0)
@@ -194,7 +259,12 @@ def compile_programs(
     updating = _compiled(updating.lower(state, nothing, hyper, number), options)
 
     def step_in_parts(
-        state: TrainState, images: np.ndarray, labels: np.ndarray, key: np.ndarray, number: np.ndarray
+        state: TrainState,
+        images: np.ndarray,
+        labels: np.ndarray,
+        key: np.ndarray,
+        hyper: Any,
+        number: np.ndarray,
     ) -> tuple[Any, Any, Any]:
         nonlocal nothing
         whole = nothing
@@ -213,7 +283,7 @@ def compile_programs(
         state, loss, rate, nothing = updating(state, whole, hyper, number)
         return state, loss, rate
 
-    return Programs(step_in_parts, predicting, evaluation_batch)
+    return _Compiled(step_in_parts, predicting, evaluation_batch)
 
 
 def _compiled(lowered: Any, options: dict[str, Any]) -> Any:
@@ -224,3 +294,20 @@ def _compiled(lowered: Any, options: dict[str, Any]) -> Any:
         if options and "compile option" in str(error):
             return lowered.compile()
         raise
+
+
+def _on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
+def _stacked(trees: Sequence[Any]) -> Any:
+    """Return trees of arrays side by side, with a new leading axis."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+
+def _of_stacked(place: int, stacked: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[place], stacked)
+
+
+def _of_list(place: int, trees: Sequence[Any]) -> Any:
+    return trees[place]

@@ -5,14 +5,14 @@ from its newest checkpoint to the same parameters, metrics and predictions, bit 
 reached uncut (on the same number of cores, in the same stack): every random stream depends on the seed, its
 name and the step alone.
 
-A stack of trials (`sqzx.stacking`) is one program, and one loop: arrays have a leading axis with an entry for
-each trial, and each trial has its own order of images, its own folder and its own end.
+A stack of trials (`sqzx.stacking`) is one process and one loop over the same compiled programs; each trial
+has its own order of images, its own folder and its own end.
 """
 
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -204,19 +204,18 @@ def fresh_state(task: Task, config: TrialConfig) -> TrainState:
     return TrainState(start, jax.tree.map(np.asarray, moments), form.fixed)
 
 
-def compiled(task: Task, configs: Sequence[TrialConfig], state: TrainState) -> Programs:
-    """Compile what trains configurations of one program, from the state in which they stand side by side."""
+def compiled(task: Task, configs: Sequence[TrialConfig], states: Sequence[TrainState]) -> Programs:
+    """Compile what trains configurations of one program, from the states in which they stand."""
     return compile_programs(
         configs[0],
         task.apply,
         task.splits,
         task.preprocessing,
-        state,
-        _stacked([hyperparameters(config.train) for config in configs]),
+        states,
+        [hyperparameters(config.train) for config in configs],
         task.size,
         task.total,
         form=task.form,
-        replicates=len(configs),
     )
 
 
@@ -244,16 +243,18 @@ def _train_together(
 ) -> None:
     """Train trials from the step at which all of them stand to their ends."""
     jobs = [job for job, _ in members]
-    config, splits, n = jobs[0].config, task.splits, len(jobs)
+    config, splits = jobs[0].config, task.splits
     step, progress = members[0][1].step, members[0][1].progress
-    state = _stacked([restored.state for _, restored in members])
+    states = [restored.state for _, restored in members]
     living = dict(enumerate(jobs))  # by their place in the stack
     start_seconds = time.monotonic() - started
 
     clock = time.monotonic()
-    programs = compiled(task, [job.config for job in jobs], state)
+    programs = compiled(task, [job.config for job in jobs], states)
     compile_seconds = time.monotonic() - clock
-    key = _stacked([key_data(job.config.seed, "dropout") for job in jobs])
+    join, member = programs.join, programs.member
+    state = join(states)
+    keys = join([key_data(job.config.seed, "dropout") for job in jobs])
     step_seconds, train_seconds = progress.get("step_seconds", 0.0), progress.get("train_seconds", 0.0)
     saved = clock = time.monotonic()
     waiting: list[tuple[int, int, Any, Any]] = []  # step, epoch, loss, rate: the last two on the device
@@ -266,7 +267,9 @@ def _train_together(
         waiting.clear()
         for place in list(living):
             try:
-                logs[place].train([(s, e, *_of(place, (loss, rate), n)) for s, e, loss, rate in fetched])
+                logs[place].train(
+                    [(s, e, member(place, loss), member(place, rate)) for s, e, loss, rate in fetched]
+                )
             except NonFiniteError as error:
                 end(place, error)
 
@@ -279,7 +282,7 @@ def _train_together(
         for place, job in living.items():
             logs[place].sync()
             where, halves = job.folder.checkpoints, job.folder.halves
-            checkpoints.save(where, step, _of(place, fetched, n), so_far, halves=halves)
+            checkpoints.save(where, step, member(place, fetched), so_far, halves=halves)
 
     def save_if_due() -> None:
         nonlocal saved
@@ -300,15 +303,12 @@ def _train_together(
     def logits(split: Split, of: str) -> dict[int, np.ndarray]:
         """Return the logits of the living; one whose logits are not finite ends."""
         found = logits_of(
-            lambda images: programs.predict(state.parameters, state.fixed, images),
-            split.images,
-            programs.evaluation_batch,
+            lambda images: programs.predict(state, images), split.images, programs.evaluation_batch
         )
-        own = {place: _of(place, found, n) for place in living}
-        for place in own:
-            if not np.isfinite(own[place]).all():
+        for place in list(living):
+            if not np.isfinite(found[place]).all():
                 end(place, NonFiniteError(f"the logits of the {of} are not finite"))
-        return {place: own[place] for place in living}
+        return {place: found[place] for place in living}
 
     scores: dict[int, tuple[Scores, bool]] = {}  # and whether it says anything: not all logits are 0
 
@@ -319,15 +319,15 @@ def _train_together(
     for epoch in range(step // task.per_epoch, config.train.epochs):
         begun = time.monotonic()
         done = step % task.per_epoch
-        for images, labels in _side_by_side(
-            [
-                epoch_batches(
-                    splits.train, job.config.data, task.size, seed=job.config.seed, epoch=epoch, first=done
-                )
-                for job in jobs
-            ]
-        ):
-            state, loss, rate = programs.step(state, images, labels, key, np.int32(step))
+        orders = [
+            epoch_batches(
+                splits.train, job.config.data, task.size, seed=job.config.seed, epoch=epoch, first=done
+            )
+            for job in jobs
+        ]
+        for batches in zip(*orders, strict=True):
+            images, labels = map(join, zip(*batches, strict=True))
+            state, loss, rate = programs.step(state, images, labels, keys, np.int32(step))
             step += 1
             waiting.append((step, epoch, loss, rate))
             if len(waiting) == STEPS_PER_FLUSH:
@@ -354,7 +354,7 @@ def _train_together(
 
     if not scores:  # all epochs were there already
         validate()
-    parameters = jax.device_get(state.parameters)
+    trained = jax.device_get(state)
     seconds = {
         "start_seconds": start_seconds,
         "compile_seconds": compile_seconds,
@@ -363,7 +363,8 @@ def _train_together(
     }
     tests = logits(splits.test, "test images") if any(job.scored for job in living.values()) else {}
     for place in list(living):
-        _finish(task, jobs[place], _of(place, parameters, n), *scores[place], tests.get(place), seconds)
+        parameters = member(place, trained).parameters
+        _finish(task, jobs[place], parameters, *scores[place], tests.get(place), seconds)
         end(place, None)
 
 
@@ -409,25 +410,6 @@ def _finish(
         "peak_memory_mb": peak_memory_mb(),
     }
     write_json(folder.result_file, result, halves=folder.halves)
-
-
-def _stacked(trees: Sequence[Any]) -> Any:
-    """Return trees of arrays side by side, with a new leading axis; a single one as it is."""
-    return trees[0] if len(trees) == 1 else jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
-
-
-def _of(place: int, stacked: Any, n: int) -> Any:
-    """Return the tree at a place of a stack of `n`."""
-    return stacked if n == 1 else jax.tree.map(lambda leaf: leaf[place], stacked)
-
-
-def _side_by_side(
-    batches: Sequence[Iterator[tuple[np.ndarray, np.ndarray]]],
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the batches of each trial's own order side by side."""
-    for pairs in zip(*batches, strict=True):
-        images, labels = zip(*pairs, strict=True)
-        yield _stacked(images), _stacked(labels)
 
 
 def peak_memory_mb() -> float:

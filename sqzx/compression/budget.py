@@ -10,6 +10,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+ROUNDING = 1e-9
+"""By how much, relatively, the worths of steps may differ that are the same but for rounding."""
+
 
 class Option(NamedTuple):
     """What a layer may be given, what that costs and what it loses."""
@@ -66,13 +69,22 @@ def within_loss(options: Options, most: float) -> dict[str, int]:
 
 
 def _steps(options: Options) -> list[Step]:
-    every = [step for layer, of in options.items() for step in _hull(layer, of)]
-    return sorted(every, key=lambda step: -step.worth)  # stable: a layer's steps stay in order
+    every: list[tuple[float, Step]] = []
+    for layer, of in options.items():
+        least_worth = math.inf
+        for step in _hull(layer, of):
+            # A layer's steps build on each other: none may come first for what rounding adds to its worth.
+            least_worth = min(least_worth, step.worth)
+            every.append((least_worth, step))
+    return [step for _, step in sorted(every, key=lambda pair: -pair[0])]  # stable: a layer's stay in order
 
 
 def _hull(layer: str, options: Sequence[Option]) -> Iterator[Step]:
     now = options[0]
     while better := [option for option in options if option.loss < now.loss]:
-        step = max((Step(layer, now, option) for option in better), key=lambda step: step.worth)
+        steps = [Step(layer, now, option) for option in better]
+        most = max(step.worth for step in steps)
+        # Of steps on one line the shortest, which leaves the others still to be taken.
+        step = next(step for step in steps if step.worth >= most * (1 - ROUNDING))
         yield step
         now = step.new

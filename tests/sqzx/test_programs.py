@@ -34,18 +34,19 @@ def made(tiny, monkeypatch, fast_compilation):
             pure(config.model, (8, 8, 1)),
             splits,
             of_training_images(splits),
-            state,
-            hyperparameters(config.train),
+            [state],
+            [hyperparameters(config.train)],
             SIZE,
             10,
         )
+        states, keys = compiled.join([state]), compiled.join([key_data(0, "dropout")])
         losses = []
         for step in range(steps):
             chosen = slice(step * SIZE, (step + 1) * SIZE)
-            images, labels = splits.train.images[chosen], splits.train.labels[chosen]
-            state, loss, rate = compiled.step(state, images, labels, key_data(0, "dropout"), np.int32(step))
-            losses.append((float(loss), float(rate)))
-        return jax.tree.leaves(jax.device_get(state)), losses
+            own = [compiled.join([part[chosen]]) for part in (splits.train.images, splits.train.labels)]
+            states, loss, rate = compiled.step(states, *own, keys, np.int32(step))
+            losses.append((float(compiled.member(0, loss)), float(compiled.member(0, rate))))
+        return jax.tree.leaves(jax.device_get(states)), losses
 
     return make
 

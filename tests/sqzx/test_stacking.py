@@ -1,9 +1,11 @@
 """Trials trained as one program against the same trials trained one by one."""
 
-import dataclasses
 import json
+import logging
+import re
 import time
 
+import jax
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from sqzx.claims import claim
 from sqzx.counting import count
 from sqzx.duration import FLOPS_PER_SECOND
 from sqzx.model import read_model
-from sqzx.stacking import ON_ACCELERATOR, SHORT_SECONDS, automatic_stack, program_key
+from sqzx.stacking import MOST, TOGETHER_SECONDS, automatic_stack, program_key, side_by_side
 from sqzx.training import train
 from sqzx.trial import TrialFolder
 
@@ -28,6 +30,13 @@ def together(tmp_path):
         return folders, attempt_stack(trials, started=time.monotonic(), say=lambda line: None, **options)
 
     return run
+
+
+@pytest.fixture(params=["side by side", "in turn"])
+def way(request, monkeypatch):
+    """Have stacks train in one of the two ways, whatever the rule says of the tiny networks here."""
+    monkeypatch.setattr("sqzx.stacking.SIDE_BY_SIDE_FLOPS", 1e30 if request.param == "side by side" else 0.0)
+    return request.param
 
 
 @pytest.fixture
@@ -53,7 +62,7 @@ def assert_alike(ours: TrialFolder, theirs: TrialFolder) -> None:
     np.testing.assert_allclose(*logits, rtol=1e-3, atol=1e-4)
 
 
-def test_a_stack_of_seeds_is_its_trials_one_by_one(tiny, together, alone):
+def test_a_stack_of_seeds_is_its_trials_one_by_one(tiny, way, together, alone):
     """Order of images, crops, mirrors and dropout are each trial's own."""
     configs = [tiny(seed=seed, data_crop_padding=1, data_mirror=True) for seed in range(3)]
     folders, statuses = together(configs)
@@ -62,6 +71,28 @@ def test_a_stack_of_seeds_is_its_trials_one_by_one(tiny, together, alone):
         assert_alike(folder, alone(config, f"alone{config.seed}"))
     losses = {folder.read_result()["val_loss"] for folder in folders}
     assert len(losses) == 3
+
+
+def test_in_turn_trials_reach_the_bits_that_they_reach_alone(tiny, together, alone, outcome, monkeypatch):
+    monkeypatch.setattr("sqzx.stacking.SIDE_BY_SIDE_FLOPS", 0.0)
+    configs = [tiny(seed=seed, data_mirror=True) for seed in range(3)]
+    folders, _ = together(configs)
+    for config, folder in zip(configs, folders, strict=True):
+        assert outcome(folder) == outcome(alone(config, f"alone{config.seed}"))
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_a_stack_compiles_as_often_as_one_trial(tiny, way, together, alone, caplog, number):
+    alone(tiny(seed=9))  # what JAX compiles once a process, for itself
+    with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax"):
+        together([tiny(seed=seed) for seed in range(10, 10 + number)])
+    compiled = re.findall(r"Compiling (?:jit\()?(\w+)", caplog.text)
+    assert sorted(compiled) == ["predict", "train_step"], caplog.text
+
+
+def test_small_networks_train_side_by_side_on_a_cpu_and_all_on_an_accelerator():
+    assert [side_by_side(flops, on_cpu=True) for flops in (10**6, 10**9)] == [True, False]
+    assert [side_by_side(flops, on_cpu=False) for flops in (10**6, 10**9)] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -79,14 +110,14 @@ def test_trials_of_one_stack_may_differ_in_the_optimisers_numbers(tiny, together
         assert_alike(folder, alone(configs[number], f"alone{number}"))
 
 
-def test_a_step_in_parts_is_the_same(tiny, together, alone, monkeypatch):
+def test_a_step_in_parts_is_the_same(tiny, way, together, alone, monkeypatch):
     monkeypatch.setattr("sqzx.programs.micro_batch", lambda batch, peak: 10 if batch == 20 else batch)
     configs = [tiny(seed=seed) for seed in range(2)]
     folders, _ = together(configs)
     assert_alike(folders[1], alone(configs[1]))
 
 
-def test_a_loss_that_is_not_finite_leaves_the_others_alone(tiny, together, alone):
+def test_a_loss_that_is_not_finite_leaves_the_others_alone(tiny, way, together, alone):
     wild = {"train_optimizer": "sgd", "train_momentum": 0.9, "train_gradient_clip": None}
     configs = [tiny(**wild, train_learning_rate=rate) for rate in (0.01, 1e30, 0.02)]
     folders, statuses = together(configs)
@@ -98,7 +129,7 @@ def test_a_loss_that_is_not_finite_leaves_the_others_alone(tiny, together, alone
     assert_alike(folders[2], alone(configs[2], "alone2"))
 
 
-def test_a_stack_that_was_cut_goes_on_to_the_bits_of_an_uncut_one(tiny, together, tmp_path, outcome):
+def test_a_stack_that_was_cut_goes_on_to_the_bits_of_an_uncut_one(tiny, way, together, tmp_path, outcome):
     configs = [tiny(seed=seed) for seed in range(2)]
     asked = iter([False, False, True])
     folders, statuses = together(configs, should_stop=lambda: next(asked))
@@ -112,7 +143,7 @@ def test_a_stack_that_was_cut_goes_on_to_the_bits_of_an_uncut_one(tiny, together
         assert outcome(folder) == outcome(whole)
 
 
-def test_trials_that_stand_at_different_steps_all_end_well(tiny, together, alone):
+def test_trials_that_stand_at_different_steps_all_end_well(tiny, way, together, alone):
     configs = [tiny(seed=seed) for seed in range(2)]
     asked = iter([False, False, True])
     folders, _ = together(configs, should_stop=lambda: next(asked))
@@ -176,18 +207,14 @@ class TestWhichTrialsAreOneProgram:
     def test_nothing_else(self, tiny, change):
         assert program_key(tiny(**change)) != program_key(tiny())
 
-    def test_auto_fills_an_accelerator_and_keeps_the_maps_of_a_cpu_near(self, tiny):
+    def test_auto_fills_an_accelerator(self, tiny):
         config = tiny()
         network = count(config.model, (8, 8, 1))
-        assert automatic_stack(config, network, 10**9, on_accelerator=True) == ON_ACCELERATOR
-        assert automatic_stack(config, network, 1000, on_accelerator=False) > 1
-        larger = count(config.model, (64, 64, 1))
-        batches = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=64))
-        assert automatic_stack(batches, larger, 1000, on_accelerator=False) == 1
+        assert automatic_stack(config, network, 10**9, on_accelerator=True) == MOST
 
-    def test_auto_stacks_no_long_trainings_on_a_cpu(self, tiny):
+    @pytest.mark.parametrize(("share", "trials"), [(0.1, MOST), (0.49, 2), (0.51, 1), (3.0, 1)])
+    def test_auto_gives_a_process_of_a_cpu_so_much_training(self, tiny, share, trials):
         config = tiny()
         network = count(config.model, (8, 8, 1))
-        longest = int(SHORT_SECONDS * FLOPS_PER_SECOND / (3 * network.flops))
-        assert automatic_stack(config, network, longest, on_accelerator=False) > 1
-        assert automatic_stack(config, network, longest + 1, on_accelerator=False) == 1
+        images = int(share * TOGETHER_SECONDS * FLOPS_PER_SECOND / (3 * network.flops))
+        assert automatic_stack(config, network, images, on_accelerator=False) == trials

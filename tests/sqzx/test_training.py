@@ -181,7 +181,14 @@ def programs_text(config):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "jit", recording)
         compile_programs(
-            config, apply, splits, of_training_images(splits), state, hyperparameters(config.train), 20, 10
+            config,
+            apply,
+            splits,
+            of_training_images(splits),
+            [state],
+            [hyperparameters(config.train)],
+            20,
+            10,
         )
     assert len(texts) == 2
     return "\n".join(texts)
@@ -324,7 +331,7 @@ class TestNonFinite:
         def broken(*arguments):
             logits = real(*arguments).copy()
             if next(calls) == call:
-                logits[3, 4] = np.inf
+                logits[0, 3, 4] = np.inf
             return logits
 
         monkeypatch.setattr(training, "logits_of", broken)
@@ -459,12 +466,13 @@ def test_the_programs_refuse_images_of_another_shape(tiny):
     optimizer = make_optimizer(config.train, 10)
     state = TrainState(parameters, jax.tree.map(np.asarray, optimizer.init(parameters)))
     programs = compile_programs(
-        config, apply, splits, of_training_images(splits), state, hyperparameters(config.train), 20, 10
+        config, apply, splits, of_training_images(splits), [state], [hyperparameters(config.train)], 20, 10
     )
     assert programs.evaluation_batch == 145
-    assert programs.predict(parameters, (), splits.validation.images).shape == (145, 10)
+    states = programs.join([state])
+    assert programs.predict(states, splits.validation.images).shape == (1, 145, 10)
     with pytest.raises(TypeError, match="types for which this computation was compiled"):
-        programs.predict(parameters, (), splits.validation.images[:100])
+        programs.predict(states, splits.validation.images[:100])
 
 
 def test_maps_that_vanish_are_refused_before_anything_is_compiled(tiny, tmp_path, monkeypatch):

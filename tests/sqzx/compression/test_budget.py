@@ -63,6 +63,16 @@ def test_steps_that_pay_late_are_taken_in_one():
     assert within_loss(options, 1.0) == {"a": 3, "b": 1}
 
 
+def test_steps_that_pay_the_same_but_for_rounding_are_taken_one_by_one():
+    options = {
+        "a": [Option(0, 1, 100.0), Option(1, 3, 99.98), Option(2, 5, 99.96000000000001), Option(3, 9, 99.92)]
+    }
+    assert [within_cost(options, most)["a"] for most in (2, 3, 5, 8, 9)] == [0, 1, 2, 2, 3]
+    losses = [7.0, 7.0 - 0.1, 7.0 - 0.1 - 0.1, 7.0 - 0.1 - 0.1 - 0.1]
+    tenths = {name: [Option(i, i, loss) for i, loss in enumerate(losses)] for name in "ab"}
+    assert [sum(within_cost(tenths, most).values()) for most in range(7)] == list(range(7))
+
+
 def test_what_costs_nothing_is_taken_first():
     options = {"a": [Option(1, 1, 9.0), Option(2, 2, 0.0)], "b": [Option(1, 1, 1.0), Option(2, 1, 0.5)]}
     assert within_cost(options, 2) == {"a": 1, "b": 2}
