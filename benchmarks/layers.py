@@ -3,9 +3,10 @@
     python -m benchmarks.layers
 
 Forward and backward together, at 16 images, on one core, in microseconds of the processor (the lower quartile
-of many calls). "rule" is what training runs; "few" and "many" are the two forms of `cpu_convolutions.same`
-whatever the channels, "narrow" and "wide" those of `pointwise`, "plain" is the library's operation with the
-gradient that JAX derives for it.
+of many calls). "rule" is what training runs; "product" and "convolution" are the two forms of
+`cpu_convolutions.same` whatever the channels (a map of which each pixel sees all is dense in any case),
+"narrow" and "wide" those of `pointwise`, "plain" is the library's operation with the gradient that JAX derives
+for it.
 """
 
 import argparse
@@ -44,7 +45,7 @@ def main() -> None:
     argparse.ArgumentParser(description="Each form of a layer with the plain operation.").parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     for sides, inputs, outputs in WIDE:
-        forms = {"rule": RULE, "few": (RULE[0], 0), "many": (RULE[0], HUGE)}
+        forms = {"rule": RULE, "product": (RULE[0], HUGE), "convolution": (RULE[0], 0)}
         shown(f"3x3 {sides}x{sides} {inputs}->{outputs}", (sides, inputs), (3, 3, inputs, outputs), forms)
     for sides, inputs, outputs in POINTWISE:
         forms = {"rule": RULE, "wide": (0, RULE[1]), "narrow": (min(inputs, max(RULE[0], outputs)), RULE[1])}

@@ -7,9 +7,9 @@ on one core of an AMD EPYC with AVX-512 (`python -m benchmarks.layers` measures 
 down to two rules:
 
 - of a 1x1 convolution, the kernel's gradient wants its long axis in memory order where the output is narrow;
-- a wider kernel on few channels, or on a map smaller than itself, is one product with the taps of each pixel
-  laid side by side ("im2col"), and else a convolution; the kernel's gradient is always a product with the
-  taps of whichever side has fewer channels.
+- a wider kernel on very few channels, or on a map smaller than itself, is one product with the taps of each
+  pixel laid side by side ("im2col"), and else a convolution; the kernel's gradient is always a convolution,
+  with the side of fewer channels in the batch's place. Where each pixel sees the whole map, all is dense.
 
 All functions equal the plain `lax.conv_general_dilated` and its gradients to float tolerance.
 """
@@ -48,6 +48,28 @@ def _pointwise_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[A
 
 
 pointwise.defvjp(_pointwise_forward, _pointwise_backward)
+
+
+def dense(x: Array, kernel: Array) -> Array:
+    """Convolve as `same` does, for maps of which each pixel sees all others: `sees_all`.
+
+    That is a product with one matrix, from all pixels to all pixels. It has no taps beyond the edge: of 2x2
+    pixels a kernel of 3x3 needs 16 products a pair of channels, not 36.
+    """
+    batch, height, width, _ = x.shape
+    reach, outputs = len(kernel) // 2, kernel.shape[-1]
+    seen = [
+        kernel[reach - i : reach - i + height, reach - j : reach - j + width]
+        for i in range(height)
+        for j in range(width)
+    ]
+    matrix = jnp.stack(seen, axis=3).reshape(-1, height * width * outputs)
+    return (x.reshape(batch, -1) @ matrix).reshape(batch, height, width, outputs)
+
+
+def sees_all(height: int, width: int, size: int) -> bool:
+    """Return whether a kernel of so many taps a side reaches from each pixel of a map to each other."""
+    return max(height, width) <= size // 2 + 1
 
 
 @jax.custom_vjp

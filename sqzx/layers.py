@@ -49,7 +49,8 @@ def convolve(
         if kernel.shape[:2] == (1, 1):
             return cpu_convolutions.pointwise(_padded(x, padding), kernel[0, 0])
         if kernel.shape[0] == kernel.shape[1] and size % 2 and centred and kernel.shape[2] > 1:
-            return cpu_convolutions.same(x, kernel)
+            seen = cpu_convolutions.sees_all(*x.shape[1:3], size)
+            return (cpu_convolutions.dense if seen else cpu_convolutions.same)(x, kernel)
     return lax.conv_general_dilated(x, kernel, strides, padding, feature_group_count=groups, **plain)
 
 

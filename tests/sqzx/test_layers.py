@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
+from sqzx import cpu_convolutions
 from sqzx.counting import pooled_size
 from sqzx.layers import convolve, max_pool
 
@@ -43,6 +44,19 @@ def both(function, cotangent, *arguments):
 def test_convolution(seed, side, channels, kernel, stride, padding):
     padding = kernel // 2 if padding is None else padding
     side = tuple(max(n, kernel - 2 * padding) for n in side)
+    assert_plain(seed, side, channels, kernel, stride, padding)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "side"),
+    [(3, (1, 1)), (3, (2, 1)), (3, (1, 2)), (3, (2, 2)), (3, (2, 3)), (5, (3, 2)), (5, (3, 3)), (5, (4, 2))],
+)
+def test_convolution_of_maps_of_which_pixels_see_all_or_nearly_all(kernel, side):
+    assert_plain(0, side, (6, 5), kernel, 1, kernel // 2)
+    assert cpu_convolutions.sees_all(*side, kernel) == (max(side) <= {3: 2, 5: 3}[kernel])
+
+
+def assert_plain(seed, side, channels, kernel, stride, padding):
     random = np.random.default_rng(seed)
     x = random.normal(size=(2, *side, channels[0])).astype(np.float32)
     weights = random.normal(size=(kernel, kernel, *channels)).astype(np.float32)
