@@ -55,7 +55,7 @@ def attempt_stack(
     should_stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = print,
 ) -> list[Status | None]:
-    """Train trials as one program, each in its folder, and return what became of each.
+    """Train trials of one program together, each in its folder, and return what became of each.
 
     That is None for a trial on which another process is at work, from the start or because this one was
     stopped for so long that it lost its claim; a finished one is left as it is.

@@ -79,7 +79,7 @@ Stack = Annotated[
     str,
     Parameter(
         name="--stack",
-        help="Train up to N trials that differ in seed or optimiser numbers as one program; or auto.",
+        help="Train up to N trials that differ in seed or optimiser numbers in one process; or auto.",
     ),
 ]
 

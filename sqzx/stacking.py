@@ -17,7 +17,7 @@ from sqzx.duration import training_seconds
 MOST = 8
 """Trials that "auto" puts together at most; on an accelerator always."""
 
-TOGETHER_SECONDS = 20.0
+TOGETHER_SECONDS = 30.0
 """Training that "auto" gives one process of a CPU. Each trial that joins another spares a start and a
 compilation, about 3 s; but what one process does, others can't do beside it."""
 

@@ -54,7 +54,7 @@ class Status:
     started_time: str | None = None
     ended_time: str | None = None
     faults: tuple[str, ...] = ()  # what went wrong and was mended, such as a damaged checkpoint
-    stack: int = 1  # how many trials its program trained at once
+    stack: int = 1  # how many trials its process trained together
     epoch: int | None = None  # at which a censored trial paused
     init_from: str | None = None  # digest of the parameters that it began from, if they were not fresh
     files: dict[str, str] = field(default_factory=dict)  # of a trial that is done: SHA-256 by name

@@ -30,7 +30,7 @@ from sweeps.stacks import Stack
 
 @dataclass(eq=False)
 class Worker:
-    """A process of this machine that trains a trial, or several as one program; see `executors.Handle`."""
+    """A process of this machine that trains a trial, or several together; see `executors.Handle`."""
 
     trials: Stack
     folders: tuple[TrialFolder, ...]

@@ -55,7 +55,7 @@ class RunOptions:
     device (`executors.Resources`), on this machine or on the nodes of a Ray cluster (`executor`). For each
     attempt at a trial `time_limit` seconds (a stack has those of its trials together), and `stall_limit`
     seconds without a new line of metrics. Whether the first failure ends the run, how many trials at most
-    train as one program (`sweeps.stacks`), and whether trials are trained to their ends that the study's
+    share a process (`sweeps.stacks`), and whether trials are trained to their ends that the study's
     `[halving]` would stop or has stopped.
     """
 

@@ -1,4 +1,4 @@
-"""Which trials of a study train as one program: the same ones in each run of it."""
+"""Which trials of a study train together in one process: the same ones in each run of it."""
 
 from collections.abc import Collection, Iterable
 from typing import Literal
