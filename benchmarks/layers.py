@@ -5,8 +5,8 @@
 Forward and backward together, at 16 images, on one core, in microseconds of the processor (the lower quartile
 of many calls). "rule" is what training runs; "product" and "convolution" are the two forms of
 `cpu_convolutions.same` whatever the channels (a map of which each pixel sees all is dense in any case),
-"narrow" and "wide" those of `pointwise`, "plain" is the library's operation with the gradient that JAX derives
-for it.
+"narrow" and "wide" those of `pointwise`, "plain" is the library's operation with the gradient that JAX
+derives for it.
 """
 
 import argparse
