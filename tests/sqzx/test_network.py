@@ -13,6 +13,7 @@ from scipy import stats
 from benchmarks.agreement import random_squeezenet
 from sqzx.alexnet import AlexNet
 from sqzx.architectures import AlexNetConfig, FireWidths, SqueezeNetConfig
+from sqzx.layers import ACTIVATIONS, max_pool
 from sqzx.network import functional
 from sqzx.squeezenet import Fire, SqueezeNet
 
@@ -246,6 +247,32 @@ class TestTheForwardPass:
         # On an even image every window sees the same, which a border of zeros would change.
         np.testing.assert_allclose(conv1, np.broadcast_to(conv1[:, 2:3, 2:3], conv1.shape), rtol=1e-5)
         assert float(conv1.max()) > 0
+
+    @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+    def test_pool1_is_the_maximum_of_what_conv1_gives_with_its_gradient(self, activation):
+        """The network pools first, which is the same where an activation never falls."""
+        config = dataclasses.replace(SMALL, pool_after=(1,), activation=activation)
+        graph, state = nnx.split(nnx.eval_shape(lambda: SqueezeNet(config, 1, rngs=nnx.Rngs(0))))
+        parameters = functional(config, (9, 9, 1), 0)[1]
+        random = np.random.default_rng(0)
+        images = random.normal(size=(2, 9, 9, 1)).astype(np.float32)
+        weights = random.normal(size=(2, 4, 4, 4)).astype(np.float32)
+
+        def value(parameters, last):
+            nnx.replace_by_pure_dict(state, parameters)
+            return (last(nnx.merge(graph, state).maps(images)) * weights).sum()
+
+        def found(last):
+            return jax.value_and_grad(lambda parameters: value(parameters, last))(parameters)
+
+        ours, theirs = (
+            found(lambda m: m["pool1"]),
+            found(lambda m: max_pool(m["conv1"], config.pool_rounding)),
+        )
+        assert float(ours[0]) == pytest.approx(float(theirs[0]), rel=1e-5)
+        assert np.abs(ours[1]["conv1"]["kernel"]).max() > 0
+        for mine, other in zip(jax.tree.leaves(ours[1]), jax.tree.leaves(theirs[1]), strict=True):
+            np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-6)
 
     def test_maps_have_the_papers_names_in_running_order(self):
         config = dataclasses.replace(SMALL, pool_after=(1, 3))
