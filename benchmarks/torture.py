@@ -8,7 +8,7 @@ have been sent, random processes are killed: a worker, a runner (its workers die
 and then a runner is asked to stop (SIGTERM), or a process is stopped (SIGSTOP) for longer than others are
 patient and woken up again (SIGCONT). Runners that end are started anew. After the last kill of a round these
 end, one more is started, and what it leaves undone is lost. The next round begins in an empty folder.
-With `--stack` trials train as one program, with `--halving` they pause by rungs (and one runner more finishes
+With `--stack` trials share a process, with `--halving` they pause by rungs (and one runner more finishes
 them), with `--compressed` each has a compressed one after it.
 
 lost: trials that are not done after the last runner. repeated: steps that `metrics.jsonl` has twice or out of
@@ -256,7 +256,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--runners", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the victims")
-    parser.add_argument("--stack", type=int, default=1, help="trials that train as one program, at most")
+    parser.add_argument("--stack", type=int, default=1, help="trials that share a process, at most")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--halving", action="store_true", help="trials pause by rungs")
     kind.add_argument("--compressed", action="store_true", help="each trial has a compressed one after it")

@@ -4,12 +4,13 @@ It runs matrix products and forward convolutions near the processor's peak, so t
 as these. In the gradient of a whole network that is up to a sixth faster than what differentiation makes of
 the library's convolution; a single layer may gain nothing or lose a fifth. Which form is fastest was measured
 on one core of an AMD EPYC with AVX-512 (`python -m benchmarks.layers` measures each layer anew), and comes
-down to two rules:
+down to three rules:
 
 - of a 1x1 convolution, the kernel's gradient wants its long axis in memory order where the output is narrow;
 - a wider kernel on very few channels, or on a map smaller than itself, is one product with the taps of each
   pixel laid side by side ("im2col"), and else a convolution; the kernel's gradient is always a convolution,
-  with the side of fewer channels in the batch's place. Where each pixel sees the whole map, all is dense.
+  with the side of fewer channels in the batch's place;
+- where each pixel of a map sees all others, it is a dense layer.
 
 All functions equal the plain `lax.conv_general_dilated` and its gradients to float tolerance.
 """

@@ -117,7 +117,6 @@ def compile_programs(
         total,
         form,
         replicates=len(states) if beside else 1,
-        trials=len(states),
     )
     numbers = jax.device_put(join(hypers))  # once, not with each step
 
@@ -155,9 +154,8 @@ def _compiled_for(
     form: Form,
     *,
     replicates: int,
-    trials: int,
 ) -> _Compiled:
-    """Compile for `replicates` at once, with a leading axis where they are several, of so many `trials`.
+    """Compile for `replicates` at once, with a leading axis where they are several.
 
     On a CPU a batch may be the sum of smaller ones (`memory.micro_batch`), each a call of one program: a
     loop inside of a program runs slower there.
@@ -231,7 +229,7 @@ def _compiled_for(
     def shaped(array: np.ndarray, n: int, lead: tuple[int, ...] = ()) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((*lead, n, *array.shape[1:]), array.dtype)
 
-    is_short = training_seconds(network.flops, size * total * trials) < SHORT_SECONDS
+    is_short = training_seconds(network.flops, size * total * replicates) < SHORT_SECONDS
     options = QUICK if on_cpu and is_short else {}
 
     images, labels = shaped(splits.train.images, part, each), shaped(splits.train.labels, part, each)

@@ -32,8 +32,8 @@ def program_key(config: TrialConfig) -> TrialConfig:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, **same), seed=0)
 
 
-def automatic_stack(config: TrialConfig, network: Network, images: int, *, on_accelerator: bool) -> int:
-    """Return how many such trials, of so many training images each, should train as one program.
+def automatic_stack(network: Network, images: int, *, on_accelerator: bool) -> int:
+    """Return how many such trials, of so many training images each, should share a process.
 
     On a CPU as many as train for `TOGETHER_SECONDS` in all, by a guess without measuring.
     """

@@ -124,7 +124,7 @@ def train_stack(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     started: float | None = None,
 ) -> None:
-    """Train trials that are one program (of one `stacking.program_key`), side by side.
+    """Train trials of one program (of one `stacking.program_key`) together.
 
     `origin` is a model from whose parameters they start, and whose preprocessing they keep: weights mean
     nothing without it. `should_stop` is asked between steps; where it says so, all states are saved and

@@ -42,10 +42,10 @@ def stacks(
 
 
 def _most(trial: PlannedTrial, size: int | Literal["auto"], on_accelerator: bool) -> int:
-    """Return how many trials of one program train together; a compressed one trains alone."""
+    """Return how many trials of one program share a process; a compressed one has its own."""
     if trial.config.compress is not None:
         return 1
     if size != "auto":
         return size
     images = training_images(trial.config, dataset_info)
-    return automatic_stack(trial.config, trial.network, images, on_accelerator=on_accelerator)
+    return automatic_stack(trial.network, images, on_accelerator=on_accelerator)

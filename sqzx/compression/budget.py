@@ -84,7 +84,7 @@ def _hull(layer: str, options: Sequence[Option]) -> Iterator[Step]:
     while better := [option for option in options if option.loss < now.loss]:
         steps = [Step(layer, now, option) for option in better]
         most = max(step.worth for step in steps)
-        # Of steps on one line the shortest, which leaves the others still to be taken.
-        step = next(step for step in steps if step.worth >= most * (1 - ROUNDING))
+        # Of steps on one line the cheapest, which leaves the others still to be taken.
+        step = min((step for step in steps if step.worth >= most * (1 - ROUNDING)), key=lambda s: s.new.cost)
         yield step
         now = step.new

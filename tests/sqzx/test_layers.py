@@ -56,6 +56,13 @@ def test_convolution_of_maps_of_which_pixels_see_all_or_nearly_all(kernel, side)
     assert cpu_convolutions.sees_all(*side, kernel) == (max(side) <= {3: 2, 5: 3}[kernel])
 
 
+@pytest.mark.parametrize(("side", "form"), [(2, "dense"), (3, "same")])
+def test_only_a_map_of_which_each_pixel_sees_all_is_dense(side, form):
+    x, weights = jnp.ones((1, side, side, 8)), jnp.ones((3, 3, 8, 8))
+    program = str(jax.make_jaxpr(lambda x, w: convolve(x, w, (1, 1), [(1, 1)] * 2, **PLAIN))(x, weights))
+    assert ("conv_general_dilated" in program, "dot_general" in program) == (form == "same", form == "dense")
+
+
 def assert_plain(seed, side, channels, kernel, stride, padding):
     random = np.random.default_rng(seed)
     x = random.normal(size=(2, *side, channels[0])).astype(np.float32)

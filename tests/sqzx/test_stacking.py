@@ -1,4 +1,4 @@
-"""Trials trained as one program against the same trials trained one by one."""
+"""Trials trained together against the same trials trained one by one."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from sqzx import checkpoints
 from sqzx.attempt import attempt_stack
 from sqzx.claims import claim
 from sqzx.counting import count
-from sqzx.duration import FLOPS_PER_SECOND
+from sqzx.duration import FLOPS_PER_SECOND, training_seconds
 from sqzx.model import read_model
 from sqzx.stacking import MOST, TOGETHER_SECONDS, automatic_stack, program_key, side_by_side
 from sqzx.training import train
@@ -74,8 +74,13 @@ def test_a_stack_of_seeds_is_its_trials_one_by_one(tiny, way, together, alone):
 
 
 def test_in_turn_trials_reach_the_bits_that_they_reach_alone(tiny, together, alone, outcome, monkeypatch):
+    """With a batch in parts, too, and where one trial is a short training and all together are not."""
     monkeypatch.setattr("sqzx.stacking.SIDE_BY_SIDE_FLOPS", 0.0)
+    monkeypatch.setattr("sqzx.programs.micro_batch", lambda batch, peak: 10 if batch == 20 else batch)
     configs = [tiny(seed=seed, data_mirror=True) for seed in range(3)]
+    config = configs[0]
+    seconds = training_seconds(count(config.model, (8, 8, 1)).flops, 10 * 20)
+    monkeypatch.setattr("sqzx.programs.SHORT_SECONDS", 2 * seconds)
     folders, _ = together(configs)
     for config, folder in zip(configs, folders, strict=True):
         assert outcome(folder) == outcome(alone(config, f"alone{config.seed}"))
@@ -208,13 +213,11 @@ class TestWhichTrialsAreOneProgram:
         assert program_key(tiny(**change)) != program_key(tiny())
 
     def test_auto_fills_an_accelerator(self, tiny):
-        config = tiny()
-        network = count(config.model, (8, 8, 1))
-        assert automatic_stack(config, network, 10**9, on_accelerator=True) == MOST
+        network = count(tiny().model, (8, 8, 1))
+        assert automatic_stack(network, 10**9, on_accelerator=True) == MOST
 
     @pytest.mark.parametrize(("share", "trials"), [(0.1, MOST), (0.49, 2), (0.51, 1), (3.0, 1)])
     def test_auto_gives_a_process_of_a_cpu_so_much_training(self, tiny, share, trials):
-        config = tiny()
-        network = count(config.model, (8, 8, 1))
+        network = count(tiny().model, (8, 8, 1))
         images = int(share * TOGETHER_SECONDS * FLOPS_PER_SECOND / (3 * network.flops))
-        assert automatic_stack(config, network, images, on_accelerator=False) == trials
+        assert automatic_stack(network, images, on_accelerator=False) == trials

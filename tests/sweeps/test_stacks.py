@@ -1,4 +1,4 @@
-"""Replicates that train as one program: `sqzx sweep run --stack`."""
+"""Replicates that share a process: `sqzx sweep run --stack`."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def statuses(tiny):
     return {name: json.loads((p / "status.json").read_text()) for name, p in tiny.trials().items()}
 
 
-def test_replicates_in_one_program_end_as_they_would_alone(tiny, tmp_path, compiled):
+def test_replicates_in_one_process_end_as_they_would_alone(tiny, tmp_path, compiled):
     single = type(tiny)(tmp_path / "single", compiled)
     for study, options in ((tiny, ("--stack", "2")), (single, ())):
         study.write(seeds=3)

@@ -73,6 +73,11 @@ def test_steps_that_pay_the_same_but_for_rounding_are_taken_one_by_one():
     assert [sum(within_cost(tenths, most).values()) for most in range(7)] == list(range(7))
 
 
+def test_of_equal_steps_the_cheapest_is_taken_first_in_whatever_order_they_are_told():
+    options = {"a": [Option(0, 1, 9.0), Option(2, 3, 7.0), Option(1, 2, 8.0)]}
+    assert [within_cost(options, most)["a"] for most in (1, 2, 3)] == [0, 1, 2]
+
+
 def test_what_costs_nothing_is_taken_first():
     options = {"a": [Option(1, 1, 9.0), Option(2, 2, 0.0)], "b": [Option(1, 1, 1.0), Option(2, 1, 0.5)]}
     assert within_cost(options, 2) == {"a": 1, "b": 2}
