@@ -12,7 +12,7 @@ import optax
 from jax import Array
 
 from sqzx.config import TrialConfig
-from sqzx.counting import count
+from sqzx.counting import Network, count
 from sqzx.data.splits import Splits
 from sqzx.duration import training_seconds
 from sqzx.forms import PLAIN, Form
@@ -104,7 +104,8 @@ def compile_programs(
     turn.
     """
     network = count(config.model, config.data.image_shape)
-    beside = len(states) > 1 and side_by_side(network.flops * size, on_cpu=_on_cpu())
+    on_cpu = jax.default_backend() == "cpu"
+    beside = len(states) > 1 and side_by_side(network.flops * size, on_cpu=on_cpu)
     join: Callable[[Sequence[Any]], Any] = _stacked if beside else list
     compiled = _compiled_for(
         config,
@@ -116,6 +117,8 @@ def compile_programs(
         size,
         total,
         form,
+        network=network,
+        on_cpu=on_cpu,
         replicates=len(states) if beside else 1,
     )
     numbers = jax.device_put(join(hypers))  # once, not with each step
@@ -153,6 +156,8 @@ def _compiled_for(
     total: int,
     form: Form,
     *,
+    network: Network,
+    on_cpu: bool,
     replicates: int,
 ) -> _Compiled:
     """Compile for `replicates` at once, with a leading axis where they are several.
@@ -160,9 +165,7 @@ def _compiled_for(
     On a CPU a batch may be the sum of smaller ones (`memory.micro_batch`), each a call of one program: a
     loop inside of a program runs slower there.
     """
-    network = count(config.model, config.data.image_shape)
     peak = network.peak_activations * replicates
-    on_cpu = _on_cpu()
     part = micro_batch(size, peak) if on_cpu else size
 
     def at_precision(tree: Any) -> Any:
@@ -292,10 +295,6 @@ def _compiled(lowered: Any, options: dict[str, Any]) -> Any:
         if options and "compile option" in str(error):
             return lowered.compile()
         raise
-
-
-def _on_cpu() -> bool:
-    return jax.default_backend() == "cpu"
 
 
 def _stacked(trees: Sequence[Any]) -> Any:
