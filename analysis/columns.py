@@ -47,7 +47,7 @@ _RESULTS = {
     "validation_examples": ("images", "that select"),
     "test_examples": ("images", "scored once, at the end"),
     "data_fingerprint": ("", "SHA-256 of the decoded data set"),
-    "train_seconds": ("seconds", "in training steps"),
+    "train_seconds": ("seconds", "of training and validation; of a stack's seconds, all of them, its share"),
     "images_per_second": ("images / second", "training speed after compilation"),
     "compile_seconds": ("seconds", "in compilation"),
     "start_seconds": ("seconds", "from the start of the process to the first compilation"),

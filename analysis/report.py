@@ -98,10 +98,7 @@ def _lead(plan: Plan, frame: pd.DataFrame) -> str:
         count_text(planned["config_id"].nunique(), "configuration"),
         count_text(plan.study.seeds, "seed") + " each",
     ]
-    # Each trial of a stack has the seconds of the whole.
-    together = planned["id"].map({trial.id: trial.status.stack for trial in plan.trials})
-    times = planned[["start_seconds", "compile_seconds", "train_seconds"]]
-    seconds = float(times.div(together, axis=0).sum().sum())
+    seconds = float(planned[["start_seconds", "compile_seconds", "train_seconds"]].sum().sum())
     return " · ".join([*parts, *([f"{seconds_text(seconds)} of computing"] if seconds else [])])
 
 

@@ -225,32 +225,35 @@ def own_stepper(config: Any, images: Any, labels: Any) -> Callable[[], None]:
     import numpy as np
 
     from sqzx.config import DataConfig, TrainConfig, TrialConfig
+    from sqzx.counting import count
     from sqzx.data.info import dataset_info
     from sqzx.data.splits import Split, Splits
-    from sqzx.network import functional
-    from sqzx.optimizer import hyperparameters, make_optimizer
+    from sqzx.forms import PLAIN
+    from sqzx.network import pure
     from sqzx.preprocessing import of_training_images
-    from sqzx.programs import TrainState, compile_programs
-    from sqzx.streams import key_data
+    from sqzx.task import Task, fresh_state
+    from sqzx.together import stack_of
 
     shape = images.shape[1:]
     trial = TrialConfig(model=config, data=DataConfig(image_shape=shape), train=TrainConfig())
     split = Split(images, labels)
     half = np.full(shape[2], 0.5, np.float32)
     splits = Splits(split, split, split, dataset_info("fashion_mnist"), half, half)
-    apply, parameters = functional(config, shape, 0)
-    optimizer = make_optimizer(trial.train, 1000)
-    states = [TrainState(parameters, optimizer.init(parameters))]
-    preprocessing = of_training_images(splits)
-    hypers = [hyperparameters(trial.train)]
-    programs = compile_programs(trial, apply, splits, preprocessing, states, hypers, len(labels), 1000)
-    states = programs.join(states)
+    task = Task(
+        network=count(config, shape),
+        apply=pure(config, shape),
+        splits=splits,
+        preprocessing=of_training_images(splits),
+        size=len(labels),
+        per_epoch=1,
+        total=1000,
+        form=PLAIN,
+        origin="",
+    )
+    stack = stack_of(task, [trial], [fresh_state(task, trial)])
 
     def step() -> None:
-        nonlocal states
-        own = map(programs.join, ([images], [labels], [key_data(0)]))
-        states, loss, _ = programs.step(states, *own, np.int32(0))
-        jax.block_until_ready((states, loss))
+        jax.block_until_ready(stack.step({0: (images, labels)}, np.int32(0)))
 
     return step
 

@@ -38,25 +38,21 @@ def time_steps(config: TrialConfig, *, started: float) -> Timing:
     import numpy as np
 
     from sqzx.batches import epoch_batches
-    from sqzx.streams import key_data
-    from sqzx.training import compiled, fresh_state, task_of
+    from sqzx.task import fresh_state, task_of
+    from sqzx.together import stack_of
 
     task = task_of(config)
-    state = fresh_state(task, config)
-    programs = compiled(task, [config], [state])
+    stack = stack_of(task, [config], [fresh_state(task, config)])
     fixed = time.monotonic() - started
 
-    states, keys = programs.join([state]), programs.join([key_data(config.seed, "dropout")])
     first, steps = 0.0, 0
     batches = (
         batch
         for epoch in range(1 + MOST_STEPS // task.per_epoch)
         for batch in epoch_batches(task.splits.train, config.data, task.size, seed=config.seed, epoch=epoch)
     )
-    for number, (images, labels) in enumerate(islice(batches, MOST_STEPS + 1)):
-        own = programs.join([images]), programs.join([labels])
-        states, loss, _ = programs.step(states, *own, keys, np.int32(number))
-        jax.block_until_ready(loss)
+    for number, batch in enumerate(islice(batches, MOST_STEPS + 1)):
+        jax.block_until_ready(stack.step({0: batch}, np.int32(number)))
         if number == 0:  # the first fills caches and memory
             first = time.monotonic()
         steps = number

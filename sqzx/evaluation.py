@@ -1,6 +1,6 @@
 """Scores of a network on a split: top-1, top-5 and loss, from logits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -43,16 +43,18 @@ def score(logits: np.ndarray, labels: np.ndarray) -> Scores:
     )
 
 
-def logits_of(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int) -> np.ndarray:
-    """Return the logits (n, classes) of images (n, h, w, c); `predict` always gets `batch_size` of them.
+def full_batches(images: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield all images (n, h, w, c) in batches of `size`, each with the number of its images that count.
 
-    The last batch is filled up with black images, whose logits are dropped: every image counts. Axes that
-    `predict` puts before that of the images (those of several networks) stay.
+    The last batch is filled up with black images, so that one compiled program does for all.
     """
-    parts = []
-    for start in range(0, len(images), batch_size):
-        batch = np.asarray(images[start : start + batch_size])
-        missing = batch_size - len(batch)
-        full = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)))
-        parts.append(np.asarray(predict(full))[..., : len(batch), :])
-    return np.concatenate(parts, axis=-2)
+    for start in range(0, len(images), size):
+        batch = np.asarray(images[start : start + size])
+        yield np.pad(batch, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0))), len(batch)
+
+
+def logits_of(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int) -> np.ndarray:
+    """Return the logits (n, classes) of images (n, h, w, c); `predict` always gets `batch_size` of them."""
+    return np.concatenate(
+        [np.asarray(predict(batch))[:count] for batch, count in full_batches(images, batch_size)]
+    )

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,16 +12,12 @@ import optax
 from jax import Array
 
 from sqzx.config import TrialConfig
-from sqzx.counting import Network, count
-from sqzx.data.splits import Splits
 from sqzx.duration import training_seconds
-from sqzx.forms import PLAIN, Form
 from sqzx.memory import micro_batch
-from sqzx.network import Apply, Parameters
+from sqzx.network import Parameters
 from sqzx.optimizer import optimizer_of, schedule
-from sqzx.preprocessing import Preprocessing
-from sqzx.stacking import side_by_side
 from sqzx.streams import key_data
+from sqzx.task import Task, TrainState
 
 EVALUATION_BATCH = 256
 
@@ -33,17 +29,6 @@ SHORT_SECONDS = 60.0
 """A training expected to be shorter compiles quickly: there both cost the same."""
 
 
-class TrainState(NamedTuple):
-    """What a training step changes: `parameters` are what is trained, in their place too (`sqzx.forms`).
-
-    `fixed` goes along unchanged.
-    """
-
-    parameters: Parameters
-    optimizer: Any
-    fixed: Any = ()
-
-
 class Gradient(NamedTuple):
     """A loss and its gradient, of a batch or of a part of one."""
 
@@ -52,26 +37,11 @@ class Gradient(NamedTuple):
 
 
 class Programs(NamedTuple):
-    """What trials that train together have compiled: two functions for all of them.
+    """The compiled functions of one trial, or of several whose arrays have a leading axis.
 
-    `step(states, images, labels, keys, number) -> (states, losses, learning_rates)` makes a step of each
-    trial, with images that are uint8 (batch, h, w, c); `predict(states, images) -> logits` (trials,
-    `evaluation_batch`, classes) gives all of them the same images. What has an entry for each trial goes in
-    as `join` makes it of theirs, and comes out so that `member(place, joined)` is that of one.
-    """
-
-    step: Callable[..., Any]
-    predict: Callable[..., np.ndarray]
-    evaluation_batch: int
-    join: Callable[[Sequence[Any]], Any]
-    member: Callable[[int, Any], Any]
-
-
-class _Compiled(NamedTuple):
-    """The functions of one trial, or of several whose arrays have a leading axis.
-
-    `step(state, images, labels, key, hyper, number) -> (state, loss, learning_rate)` and
-    `predict(parameters, fixed, images) -> logits`, the first two of a state.
+    `step(state, images, labels, key, hyper, number) -> (state, loss, learning_rate)`, with images that are
+    uint8 (batch, h, w, c), and `predict(parameters, fixed, images) -> logits` (`evaluation_batch`, classes),
+    the first two of a state; all replicates get the same images to predict.
     """
 
     step: Callable[..., Any]
@@ -80,92 +50,22 @@ class _Compiled(NamedTuple):
 
 
 def compile_programs(
-    config: TrialConfig,
-    apply: Apply,
-    splits: Splits,
-    preprocessing: Preprocessing,
-    states: Sequence[TrainState],
-    hypers: Sequence[dict[str, np.ndarray]],
-    size: int,
-    total: int,
-    *,
-    form: Form = PLAIN,
+    task: Task, config: TrialConfig, state: TrainState, hyper: dict[str, np.ndarray], replicates: int = 1
 ) -> Programs:
-    """Compile the training step for batches of `size` and the prediction, ahead of time.
+    """Compile the training step and the prediction, ahead of time.
 
     A compiled program refuses other shapes, so nothing can recompile unseen. The seed and the optimiser's
-    numbers (`hypers`, see `optimizer.hyperparameters`) come in as arguments only: all trials that differ in
-    them alone share one entry of the compilation cache.
-
-    What is trained, and how it makes the network, is told by `form`.
-
-    There may be several trials, with a state and numbers each. Where it is faster (`stacking.side_by_side`)
-    they are one program with a leading axis in each array; else the program of one is called for each in
-    turn.
-    """
-    network = count(config.model, config.data.image_shape)
-    on_cpu = jax.default_backend() == "cpu"
-    beside = len(states) > 1 and side_by_side(network.flops * size, on_cpu=on_cpu)
-    join: Callable[[Sequence[Any]], Any] = _stacked if beside else list
-    compiled = _compiled_for(
-        config,
-        apply,
-        splits,
-        preprocessing,
-        _stacked(states) if beside else states[0],
-        _stacked(hypers) if beside else hypers[0],
-        size,
-        total,
-        form,
-        network=network,
-        on_cpu=on_cpu,
-        replicates=len(states) if beside else 1,
-    )
-    numbers = jax.device_put(join(hypers))  # once, not with each step
-
-    def step_beside(states: Any, images: Any, labels: Any, keys: Any, number: np.ndarray) -> Any:
-        return compiled.step(states, images, labels, keys, numbers, number)
-
-    def predict_beside(states: Any, images: np.ndarray) -> np.ndarray:
-        return np.asarray(compiled.predict(states.parameters, states.fixed, images))
-
-    def step_in_turn(states: Any, images: Any, labels: Any, keys: Any, number: np.ndarray) -> Any:
-        each = zip(states, images, labels, keys, numbers, strict=True)
-        return tuple(map(list, zip(*(compiled.step(*own, number) for own in each), strict=True)))
-
-    def predict_in_turn(states: Any, images: np.ndarray) -> np.ndarray:
-        return np.stack([compiled.predict(state.parameters, state.fixed, images) for state in states])
-
-    return Programs(
-        step=step_beside if beside else step_in_turn,
-        predict=predict_beside if beside else predict_in_turn,
-        evaluation_batch=compiled.evaluation_batch,
-        join=join,
-        member=_of_stacked if beside else _of_list,
-    )
-
-
-def _compiled_for(
-    config: TrialConfig,
-    apply: Apply,
-    splits: Splits,
-    preprocessing: Preprocessing,
-    state: TrainState,
-    hyper: dict[str, np.ndarray],
-    size: int,
-    total: int,
-    form: Form,
-    *,
-    network: Network,
-    on_cpu: bool,
-    replicates: int,
-) -> _Compiled:
-    """Compile for `replicates` at once, with a leading axis where they are several.
+    numbers (`hyper`, see `optimizer.hyperparameters`) come in as arguments only: all trials that differ in
+    them alone share one entry of the compilation cache. Where there are several `replicates`, the arrays of
+    `state` and `hyper` have a leading axis for them.
 
     On a CPU a batch may be the sum of smaller ones (`memory.micro_batch`), each a call of one program: a
     loop inside of a program runs slower there.
     """
-    peak = network.peak_activations * replicates
+    apply, splits, preprocessing, form = task.apply, task.splits, task.preprocessing, task.form
+    size, total = task.size, task.total
+    on_cpu = jax.default_backend() == "cpu"
+    peak = task.network.peak_activations * replicates
     part = micro_batch(size, peak) if on_cpu else size
 
     def at_precision(tree: Any) -> Any:
@@ -232,7 +132,7 @@ def _compiled_for(
     def shaped(array: np.ndarray, n: int, lead: tuple[int, ...] = ()) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((*lead, n, *array.shape[1:]), array.dtype)
 
-    is_short = training_seconds(network.flops, size * total * replicates) < SHORT_SECONDS
+    is_short = training_seconds(task.network.flops, size * total * replicates) < SHORT_SECONDS
     options = QUICK if on_cpu and is_short else {}
 
     images, labels = shaped(splits.train.images, part, each), shaped(splits.train.labels, part, each)
@@ -243,21 +143,21 @@ def _compiled_for(
     predicting = jax.jit(of_each(predict, 1))
     black = shaped(splits.train.images, evaluation_batch)
     predicting = predicting.lower(state.parameters, state.fixed, black)
-    predicting = _compiled(predicting, options)
+    predicting = _compile(predicting, options)
     number = np.int32(0)
     if part == size:
         whole_step = jax.jit(of_each(train_step, 1), donate_argnums=0)
-        whole_step = _compiled(whole_step.lower(state, images, labels, key, hyper, number), options)
-        return _Compiled(whole_step, predicting, evaluation_batch)
+        whole_step = _compile(whole_step.lower(state, images, labels, key, hyper, number), options)
+        return Programs(whole_step, predicting, evaluation_batch)
 
     nothing = Gradient(np.zeros(each, np.float32), jax.tree.map(np.zeros_like, state.parameters))
     adding = jax.jit(of_each(gradient, 2), donate_argnums=0)
-    adding = _compiled(
+    adding = _compile(
         adding.lower(nothing, state.parameters, state.fixed, images, labels, key, number, np.int32(0)),
         options,
     )
     updating = jax.jit(of_each(update, 1), donate_argnums=(0, 1))
-    updating = _compiled(updating.lower(state, nothing, hyper, number), options)
+    updating = _compile(updating.lower(state, nothing, hyper, number), options)
 
     def step_in_parts(
         state: TrainState,
@@ -284,10 +184,10 @@ def _compiled_for(
         state, loss, rate, nothing = updating(state, whole, hyper, number)
         return state, loss, rate
 
-    return _Compiled(step_in_parts, predicting, evaluation_batch)
+    return Programs(step_in_parts, predicting, evaluation_batch)
 
 
-def _compiled(lowered: Any, options: dict[str, Any]) -> Any:
+def _compile(lowered: Any, options: dict[str, Any]) -> Any:
     """Compile a lowered program; options that this version of XLA has no more are left out."""
     try:
         return lowered.compile(options or None)
@@ -295,16 +195,3 @@ def _compiled(lowered: Any, options: dict[str, Any]) -> Any:
         if options and "compile option" in str(error):
             return lowered.compile()
         raise
-
-
-def _stacked(trees: Sequence[Any]) -> Any:
-    """Return trees of arrays side by side, with a new leading axis."""
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
-
-
-def _of_stacked(place: int, stacked: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf[place], stacked)
-
-
-def _of_list(place: int, trees: Sequence[Any]) -> Any:
-    return trees[place]

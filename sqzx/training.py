@@ -2,11 +2,11 @@
 
 The loop reads from top to bottom in `_train_together`. It may be stopped between any two steps and goes on
 from its newest checkpoint to the same parameters, metrics and predictions, bit for bit, that it would have
-reached uncut (on the same number of cores, in the same stack): every random stream depends on the seed, its
-name and the step alone.
+reached uncut (on the same number of cores, and beside the same trials where a stack is one program): every
+random stream depends on the seed, its name and the step alone.
 
 A stack of trials (`sqzx.stacking`) is one process and one loop over the same compiled programs; each trial
-has its own order of images, its own folder and its own end.
+has its own order of images, its own folder, its own end and its own share of the seconds.
 """
 
 import resource
@@ -14,30 +14,27 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import jax
 import numpy as np
 
 from sqzx import checkpoints
-from sqzx.batches import batch_size, epoch_batches, steps_per_epoch
+from sqzx.batches import epoch_batches
 from sqzx.checkpoints import Restored
 from sqzx.config import TrialConfig
-from sqzx.counting import Network, count
-from sqzx.data.splits import Split, Splits, load_splits_of
+from sqzx.data.splits import Split
 from sqzx.duration import CHECKPOINT_SECONDS
 from sqzx.errors import Interrupted, NonFiniteError, Paused
-from sqzx.evaluation import Scores, logits_of, score
+from sqzx.evaluation import Scores, full_batches, score
 from sqzx.files import write_json, write_whole
 from sqzx.forms import PLAIN, Form
 from sqzx.metrics import MetricsLog, reached
-from sqzx.model import Model, check_fits, model_digest, write_model
-from sqzx.network import Apply, Parameters, initial_parameters, pure
-from sqzx.optimizer import hyperparameters, make_optimizer
-from sqzx.preprocessing import Preprocessing, of_training_images
-from sqzx.programs import Programs, TrainState, compile_programs
-from sqzx.streams import key_data
+from sqzx.model import Model, write_model
+from sqzx.network import Parameters
+from sqzx.task import Task, TrainState, fresh_state, task_of
+from sqzx.together import stack_of
 from sqzx.trial import TrialFolder
 
 STEPS_PER_FLUSH = 100
@@ -137,7 +134,7 @@ def train_stack(
 
 
 def _train(
-    task: "Task",
+    task: Task,
     jobs: Sequence[Job],
     should_stop: Callable[[], bool],
     checkpoint_seconds: float,
@@ -157,68 +154,6 @@ def _train(
         started = time.monotonic()
 
 
-class Task(NamedTuple):
-    """What the trials of a stack share; `total` steps, `per_epoch` of them an epoch, of `size` images."""
-
-    network: Network
-    apply: Apply
-    splits: Splits
-    preprocessing: Preprocessing
-    size: int
-    per_epoch: int
-    total: int
-    form: Form
-    origin: str
-
-
-def task_of(config: TrialConfig, origin: Model | None = None, form: Form = PLAIN) -> Task:
-    """Return what the training of a configuration needs of its network and data; see `train_stack`."""
-    network = count(config.model, config.data.image_shape)  # refuses maps that shrink to nothing
-    splits = load_splits_of(config.data)
-    per_epoch = steps_per_epoch(config.train.batch_size, len(splits.train.labels))
-    preprocessing, told = of_training_images(splits), ""
-    if origin is not None:
-        check_fits(origin, config.model, config.data.image_shape)
-        sides = preprocessing.size
-        preprocessing = replace(origin.preprocessing, size=sides, cover=sides)
-        told = f", from: {origin.source} ({model_digest(origin)})"
-    return Task(
-        network=network,
-        apply=pure(config.model, config.data.image_shape, form.ranks),
-        splits=splits,
-        preprocessing=preprocessing,
-        size=batch_size(config.train.batch_size, len(splits.train.labels)),
-        per_epoch=per_epoch,
-        total=per_epoch * config.train.epochs,
-        form=form,
-        origin=told,
-    )
-
-
-def fresh_state(task: Task, config: TrialConfig) -> TrainState:
-    """Return the state of a trial before its first step."""
-    start, form = task.form.start, task.form
-    if start is None:
-        start = initial_parameters(config.model, config.data.image_shape, config.seed)
-    moments = form.wrap(make_optimizer(config.train, task.total)).init(start)
-    return TrainState(start, jax.tree.map(np.asarray, moments), form.fixed)
-
-
-def compiled(task: Task, configs: Sequence[TrialConfig], states: Sequence[TrainState]) -> Programs:
-    """Compile what trains configurations of one program, from the states in which they stand."""
-    return compile_programs(
-        configs[0],
-        task.apply,
-        task.splits,
-        task.preprocessing,
-        states,
-        [hyperparameters(config.train) for config in configs],
-        task.size,
-        task.total,
-        form=task.form,
-    )
-
-
 def _restored(job: Job, start: TrainState, per_epoch: int) -> Restored:
     """Return the state from which a trial goes on, and tell of what was damaged."""
     where, halves = job.folder.checkpoints, job.folder.halves
@@ -233,9 +168,17 @@ def _restored(job: Job, start: TrainState, per_epoch: int) -> Restored:
     return restored
 
 
+@dataclass
+class Spent:
+    """Seconds of a trial's training so far, its share of its stack's: in steps, and in all."""
+
+    step_seconds: float = 0.0
+    train_seconds: float = 0.0
+
+
 def _train_together(
     task: Task,
-    members: Sequence[tuple[Job, Restored]],
+    members: list[tuple[Job, Restored]],
     logs: Sequence[MetricsLog],
     should_stop: Callable[[], bool],
     checkpoint_seconds: float,
@@ -243,46 +186,51 @@ def _train_together(
 ) -> None:
     """Train trials from the step at which all of them stand to their ends."""
     jobs = [job for job, _ in members]
-    config, splits = jobs[0].config, task.splits
-    step, progress = members[0][1].step, members[0][1].progress
+    configs = [job.config for job in jobs]
+    config, splits = configs[0], task.splits
+    step = members[0][1].step
+    spent = [Spent(**restored.progress) for _, restored in members]
     states = [restored.state for _, restored in members]
     living = dict(enumerate(jobs))  # by their place in the stack
     start_seconds = time.monotonic() - started
 
     clock = time.monotonic()
-    programs = compiled(task, [job.config for job in jobs], states)
+    stack = stack_of(task, configs, states)
+    members.clear(), states.clear()  # what is trained takes their place in memory
     compile_seconds = time.monotonic() - clock
-    join, member = programs.join, programs.member
-    state = join(states)
-    keys = join([key_data(job.config.seed, "dropout") for job in jobs])
-    step_seconds, train_seconds = progress.get("step_seconds", 0.0), progress.get("train_seconds", 0.0)
-    saved = clock = time.monotonic()
-    waiting: list[tuple[int, int, Any, Any]] = []  # step, epoch, loss, rate: the last two on the device
+    saved = counted = time.monotonic()
+    waiting: list[tuple[int, int, Any, Any]] = []  # step, epoch, losses, rates: the last two on the device
+
+    def count_time(*, stepping: bool = False) -> None:
+        """Share the time since the last call among the living."""
+        nonlocal counted
+        now = time.monotonic()
+        share, counted = (now - counted) / max(len(living), 1), now
+        for place in living:
+            spent[place].train_seconds += share
+            spent[place].step_seconds += share * stepping
 
     def end(place: int, error: NonFiniteError | Paused | None) -> None:
+        stack.leave(place)
         living.pop(place).on_end(error)
 
     def flush() -> None:
         fetched = jax.device_get(waiting)
+        count_time(stepping=bool(waiting))
         waiting.clear()
         for place in list(living):
             try:
-                logs[place].train(
-                    [(s, e, member(place, loss), member(place, rate)) for s, e, loss, rate in fetched]
-                )
+                logs[place].train([(s, e, losses[place], rates[place]) for s, e, losses, rates in fetched])
             except NonFiniteError as error:
                 end(place, error)
 
     def save() -> None:
         flush()
-        now = time.monotonic()
-        unfinished = now - begun if step % task.per_epoch else 0.0  # of the epoch under way
-        so_far = {"step_seconds": step_seconds + unfinished, "train_seconds": train_seconds + now - clock}
-        fetched = jax.device_get(state)
-        for place, job in living.items():
+        for place, state in stack.states().items():
             logs[place].sync()
-            where, halves = job.folder.checkpoints, job.folder.halves
-            checkpoints.save(where, step, member(place, fetched), so_far, halves=halves)
+            where, halves = living[place].folder.checkpoints, living[place].folder.halves
+            checkpoints.save(where, step, state, asdict(spent[place]), halves=halves)
+        count_time()
 
     def save_if_due() -> None:
         nonlocal saved
@@ -302,11 +250,14 @@ def _train_together(
 
     def logits(split: Split, of: str) -> dict[int, np.ndarray]:
         """Return the logits of the living; one whose logits are not finite ends."""
-        found = logits_of(
-            lambda images: programs.predict(state, images), split.images, programs.evaluation_batch
-        )
-        for place in list(living):
-            if not np.isfinite(found[place]).all():
+        parts: dict[int, list[np.ndarray]] = {place: [] for place in living}
+        for images, count in full_batches(split.images, stack.evaluation_batch):
+            for place, said in stack.predict(images).items():
+                parts[place].append(said[:count])
+        found = {place: np.concatenate(said) for place, said in parts.items()}
+        count_time()
+        for place, said in found.items():
+            if not np.isfinite(said).all():
                 end(place, NonFiniteError(f"the logits of the {of} are not finite"))
         return {place: found[place] for place in living}
 
@@ -317,19 +268,17 @@ def _train_together(
             scores[place] = score(said, splits.validation.labels), bool(said.any())
 
     for epoch in range(step // task.per_epoch, config.train.epochs):
-        begun = time.monotonic()
         done = step % task.per_epoch
-        orders = [
-            epoch_batches(
+        orders = {
+            place: epoch_batches(
                 splits.train, job.config.data, task.size, seed=job.config.seed, epoch=epoch, first=done
             )
-            for job in jobs
-        ]
-        for batches in zip(*orders, strict=True):
-            images, labels = map(join, zip(*batches, strict=True))
-            state, loss, rate = programs.step(state, images, labels, keys, np.int32(step))
+            for place, job in living.items()
+        }
+        for _ in range(done, task.per_epoch):
+            losses, rates = stack.step({place: next(orders[place]) for place in living}, np.int32(step))
             step += 1
-            waiting.append((step, epoch, loss, rate))
+            waiting.append((step, epoch, losses, rates))
             if len(waiting) == STEPS_PER_FLUSH:
                 flush()
             if step % task.per_epoch:  # a checkpoint at the end of an epoch comes after its validation
@@ -337,7 +286,6 @@ def _train_together(
             if not living:
                 return
         flush()
-        step_seconds += time.monotonic() - begun
         validate()
         if not living:
             return
@@ -350,20 +298,19 @@ def _train_together(
         save_if_due()
     if any(step not in checkpoints.steps(job.folder.checkpoints) for job in living.values()):
         save()
-    train_seconds += time.monotonic() - clock
-
+    count_time()
     if not scores:  # all epochs were there already
         validate()
-    trained = jax.device_get(state)
-    seconds = {
-        "start_seconds": start_seconds,
-        "compile_seconds": compile_seconds,
-        "train_seconds": train_seconds,
-        "images_per_second": task.total * task.size / step_seconds,
-    }
+    trained = stack.states()
     tests = logits(splits.test, "test images") if any(job.scored for job in living.values()) else {}
     for place in list(living):
-        parameters = member(place, trained).parameters
+        seconds = {
+            "start_seconds": start_seconds / len(jobs),
+            "compile_seconds": compile_seconds / len(jobs),
+            "train_seconds": spent[place].train_seconds,
+            "images_per_second": task.total * task.size / spent[place].step_seconds,
+        }
+        parameters = trained[place].parameters
         _finish(task, jobs[place], parameters, *scores[place], tests.get(place), seconds)
         end(place, None)
 

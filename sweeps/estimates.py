@@ -101,7 +101,6 @@ def measured(
     for trial in trials:
         if trial.status.status != "done" or (times := _times(folder_of(trial.id))) is None:
             continue
-        times = _Times(*(part / trial.status.stack for part in times))  # its share of its stack's
         work = trial.sizes.macs * training_images(trial.config, info_of)
         seconds.setdefault(trial.config_id, []).append(sum(times))
         fixed.append(times.start_seconds + times.compile_seconds)

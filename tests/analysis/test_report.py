@@ -143,14 +143,10 @@ def test_without_a_finished_trial_a_sentence_stands_for_the_figures(make_study, 
     assert "No trial has started yet." in page.text
 
 
-def test_seconds_that_trials_shared_count_once(make_study, result, tmp_path):
+def test_the_seconds_of_all_trials_are_summed(make_study, result, tmp_path):
     seconds = {"start_seconds": 1.0, "compile_seconds": 2.0, "train_seconds": 9.0}
     out = make_study(outcome=lambda trial: result(trial, **seconds))
     assert "72.0 s of computing" in report(out, tmp_path)[1].text
-    for trial in plan_folder(out).trials:
-        folder = trial_folder(out, trial.id)
-        folder.write_status(folder.read_status().but(stack=3))
-    assert "24.0 s of computing" in report(out, tmp_path, "stacked.html")[1].text
 
 
 def test_a_trial_that_did_not_learn_is_named_and_counted(make_study, result, tmp_path):

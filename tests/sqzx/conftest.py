@@ -76,3 +76,10 @@ def fast_compilation():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(params=["side by side", "in turn"])
+def way(request, monkeypatch):
+    """Have stacks train in one of the two ways, whatever the rule says of the tiny networks here."""
+    monkeypatch.setattr("sqzx.stacking.SIDE_BY_SIDE_FLOPS", 1e30 if request.param == "side by side" else 0.0)
+    return request.param

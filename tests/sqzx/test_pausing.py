@@ -69,7 +69,7 @@ def test_without_a_pause_a_whole_training_writes_none(tmp_path, tiny):
 
 
 @pytest.mark.parametrize("pauses", [(1, None), (2, 1)])
-def test_of_a_stack_each_pauses_by_itself(tmp_path, tiny, pauses):
+def test_of_a_stack_each_pauses_by_itself(tmp_path, tiny, way, pauses):
     trials = [
         (tiny(train_epochs=3, seed=seed), TrialFolder(tmp_path / str(seed))) for seed in range(len(pauses))
     ]

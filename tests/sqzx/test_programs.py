@@ -8,12 +8,8 @@ import numpy as np
 import pytest
 
 from sqzx import memory, programs
-from sqzx.data.splits import load_splits_of
-from sqzx.network import initial_parameters, pure
-from sqzx.optimizer import hyperparameters, make_optimizer
-from sqzx.preprocessing import of_training_images
-from sqzx.programs import TrainState, compile_programs
-from sqzx.streams import key_data
+from sqzx.task import fresh_state, task_of
+from sqzx.together import stack_of
 
 SIZE = 20
 
@@ -24,29 +20,15 @@ def made(tiny, monkeypatch, fast_compilation):
 
     def make(part, steps=3, **changes):
         config = tiny(train_batch_size=SIZE, train_optimizer="sgd", train_momentum=0.9, **changes)
-        splits = load_splits_of(config.data)
-        optimizer = make_optimizer(config.train, 10)
-        parameters = initial_parameters(config.model, (8, 8, 1), 0)
-        state = TrainState(parameters, jax.tree.map(np.asarray, optimizer.init(parameters)))
+        task = task_of(config)._replace(size=SIZE, total=10)
         monkeypatch.setattr("sqzx.programs.micro_batch", lambda batch, peak: part if batch == SIZE else batch)
-        compiled = compile_programs(
-            config,
-            pure(config.model, (8, 8, 1)),
-            splits,
-            of_training_images(splits),
-            [state],
-            [hyperparameters(config.train)],
-            SIZE,
-            10,
-        )
-        states, keys = compiled.join([state]), compiled.join([key_data(0, "dropout")])
-        losses = []
+        stack = stack_of(task, [config], [fresh_state(task, config)])
+        train, losses = task.splits.train, []
         for step in range(steps):
             chosen = slice(step * SIZE, (step + 1) * SIZE)
-            own = [compiled.join([part[chosen]]) for part in (splits.train.images, splits.train.labels)]
-            states, loss, rate = compiled.step(states, *own, keys, np.int32(step))
-            losses.append((float(compiled.member(0, loss)), float(compiled.member(0, rate))))
-        return jax.tree.leaves(jax.device_get(states)), losses
+            loss, rate = stack.step({0: (train.images[chosen], train.labels[chosen])}, np.int32(step))
+            losses.append((float(loss[0]), float(rate[0])))
+        return jax.tree.leaves(stack.states()), losses
 
     return make
 
@@ -90,12 +72,12 @@ class TestQuickCompilation:
 
         def of(**changes):
             found = []
-            real = programs._compiled
+            real = programs._compile
             monkeypatch.setattr(
-                programs, "_compiled", lambda lowered, options: found.append(options) or real(lowered, {})
+                programs, "_compile", lambda lowered, options: found.append(options) or real(lowered, {})
             )
             made(SIZE, steps=0, **changes)
-            monkeypatch.setattr(programs, "_compiled", real)
+            monkeypatch.setattr(programs, "_compile", real)
             return found
 
         return of
@@ -115,7 +97,7 @@ class TestQuickCompilation:
 
     def test_an_option_that_xla_has_no_more_is_left_out(self):
         lowered = jax.jit(lambda x: x + 1).lower(1.0)
-        assert programs._compiled(lowered, {"xla_cpu_no_such_option": True})(1.0) == 2
+        assert programs._compile(lowered, {"xla_cpu_no_such_option": True})(1.0) == 2
 
     def test_another_error_is_not_hidden(self):
         class Broken:
@@ -123,7 +105,7 @@ class TestQuickCompilation:
                 raise ValueError("out of memory")
 
         with pytest.raises(ValueError, match="out of memory"):
-            programs._compiled(Broken(), programs.QUICK)
+            programs._compile(Broken(), programs.QUICK)
 
 
 class TestPrecision:

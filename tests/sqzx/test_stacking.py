@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from sqzx import checkpoints
+from sqzx import together as together_module
 from sqzx.attempt import attempt_stack
 from sqzx.claims import claim
 from sqzx.counting import count
 from sqzx.duration import FLOPS_PER_SECOND, training_seconds
 from sqzx.model import read_model
 from sqzx.stacking import MOST, TOGETHER_SECONDS, automatic_stack, program_key, side_by_side
+from sqzx.task import fresh_state, task_of
 from sqzx.training import train
 from sqzx.trial import TrialFolder
 
@@ -30,13 +32,6 @@ def together(tmp_path):
         return folders, attempt_stack(trials, started=time.monotonic(), say=lambda line: None, **options)
 
     return run
-
-
-@pytest.fixture(params=["side by side", "in turn"])
-def way(request, monkeypatch):
-    """Have stacks train in one of the two ways, whatever the rule says of the tiny networks here."""
-    monkeypatch.setattr("sqzx.stacking.SIDE_BY_SIDE_FLOPS", 1e30 if request.param == "side by side" else 0.0)
-    return request.param
 
 
 @pytest.fixture
@@ -100,6 +95,15 @@ def test_small_networks_train_side_by_side_on_a_cpu_and_all_on_an_accelerator():
     assert [side_by_side(flops, on_cpu=False) for flops in (10**6, 10**9)] == [True, True]
 
 
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_the_rule_is_asked_with_the_operations_of_a_whole_batch(tiny, monkeypatch, fast_compilation, factor):
+    configs = [tiny(seed=seed) for seed in range(2)]
+    task = task_of(configs[0])
+    monkeypatch.setattr("sqzx.stacking.SIDE_BY_SIDE_FLOPS", factor * task.network.flops * task.size)
+    stack = together_module.stack_of(task, configs, [fresh_state(task, config) for config in configs])
+    assert isinstance(stack, together_module.SideBySide if factor > 1 else together_module.InTurn)
+
+
 @pytest.mark.parametrize(
     ("optimizer", "changes"),
     [
@@ -132,6 +136,43 @@ def test_a_loss_that_is_not_finite_leaves_the_others_alone(tiny, way, together, 
     assert any(line["loss"] is None for line in folders[1].read_metrics())
     assert_alike(folders[0], alone(configs[0], "alone0"))
     assert_alike(folders[2], alone(configs[2], "alone2"))
+
+
+def test_in_turn_a_trial_that_ended_is_trained_no_further(tiny, together, monkeypatch):
+    monkeypatch.setattr("sqzx.stacking.SIDE_BY_SIDE_FLOPS", 0.0)
+    monkeypatch.setattr("sqzx.training.STEPS_PER_FLUSH", 1)
+    real, steps = together_module.compile_programs, []
+
+    def counting(*arguments):
+        programs = real(*arguments)
+
+        def step(*arguments):
+            steps.append(float(arguments[4]["learning_rate"]))
+            return programs.step(*arguments)
+
+        return programs._replace(step=step)
+
+    monkeypatch.setattr(together_module, "compile_programs", counting)
+    wild = {"train_optimizer": "sgd", "train_momentum": 0.9, "train_gradient_clip": None}
+    folders, statuses = together([tiny(**wild, train_learning_rate=rate) for rate in (0.125, 1e30)])
+    assert [s.status for s in statuses] == ["done", "failed"]
+    failed_at = max(line["step"] for line in folders[1].read_metrics())
+    assert failed_at < 10
+    assert (steps.count(0.125), len(steps)) == (10, 10 + failed_at)
+
+
+def test_the_seconds_of_a_stack_are_shared_out(tiny, way, together):
+    began = time.monotonic()
+    folders, _ = together([tiny(seed=seed) for seed in range(2)])
+    whole = time.monotonic() - began
+    results = [folder.read_result() for folder in folders]
+    for result in results:
+        assert result["images_per_second"] > 10 * 20 / result["train_seconds"]
+    for name in ("start_seconds", "compile_seconds"):
+        assert results[0][name] == results[1][name] > 0
+    parts = ("compile_seconds", "train_seconds")  # `started` of the fixture is when the stack began
+    total = sum(result[part] for result in results for part in parts)
+    assert 0.5 * whole < total < whole
 
 
 def test_a_stack_that_was_cut_goes_on_to_the_bits_of_an_uncut_one(tiny, way, together, tmp_path, outcome):

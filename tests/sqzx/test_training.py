@@ -25,11 +25,12 @@ from sqzx.data.store import Arrays, load_arrays, write_set
 from sqzx.errors import ArchitectureError, InputError, Interrupted, NonFiniteError
 from sqzx.evaluation import score
 from sqzx.model import Model, check_fits, model_digest, read_model, write_model
-from sqzx.network import functional, initial_parameters, pure
-from sqzx.optimizer import hyperparameters, make_optimizer, schedule
+from sqzx.network import initial_parameters, pure
+from sqzx.optimizer import schedule
 from sqzx.prediction import evaluate
-from sqzx.preprocessing import of_training_images, unit
-from sqzx.programs import TrainState, compile_programs
+from sqzx.preprocessing import unit
+from sqzx.task import fresh_state, task_of
+from sqzx.together import InTurn, stack_of
 from sqzx.training import train
 from sqzx.trial import Status, TrialFolder
 
@@ -165,10 +166,7 @@ class TestRepetition:
 
 def programs_text(config):
     """The two programs of a trial as they go to the compiler."""
-    splits = load_splits_of(config.data)
-    apply, parameters = functional(config.model, (8, 8, 1), config.seed)
-    optimizer = make_optimizer(config.train, 10)
-    state = TrainState(parameters, optimizer.init(parameters))
+    task = task_of(config)._replace(total=10)
     texts, jit = [], jax.jit
 
     def recording(function, **options):
@@ -180,16 +178,7 @@ def programs_text(config):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "jit", recording)
-        compile_programs(
-            config,
-            apply,
-            splits,
-            of_training_images(splits),
-            [state],
-            [hyperparameters(config.train)],
-            20,
-            10,
-        )
+        stack_of(task, [config], [fresh_state(task, config)])
     assert len(texts) == 2
     return "\n".join(texts)
 
@@ -326,15 +315,15 @@ class TestNonFinite:
 
     @pytest.mark.parametrize(("call", "of"), [(1, "validation"), (3, "test")])
     def test_so_does_a_logit_that_is_not_finite(self, tiny, tmp_path, monkeypatch, call, of):
-        real, calls = training.logits_of, itertools.count(1)
+        real, calls = InTurn.predict, itertools.count(1)
 
-        def broken(*arguments):
-            logits = real(*arguments).copy()
+        def broken(self, images):
+            logits = real(self, images)[0].copy()
             if next(calls) == call:
-                logits[0, 3, 4] = np.inf
-            return logits
+                logits[3, 4] = np.inf
+            return {0: logits}
 
-        monkeypatch.setattr(training, "logits_of", broken)
+        monkeypatch.setattr(InTurn, "predict", broken)
         folder = TrialFolder(tmp_path)
         with pytest.raises(NonFiniteError, match=rf"the logits of the {of} images .*are not finite"):
             train(tiny(), folder, say=silent)
@@ -461,22 +450,17 @@ def test_the_step_and_the_prediction_compile_once_and_nothing_else_does(tiny, tm
 
 def test_the_programs_refuse_images_of_another_shape(tiny):
     config = tiny()
-    splits = load_splits_of(config.data)
-    apply, parameters = functional(config.model, (8, 8, 1), 0)
-    optimizer = make_optimizer(config.train, 10)
-    state = TrainState(parameters, jax.tree.map(np.asarray, optimizer.init(parameters)))
-    programs = compile_programs(
-        config, apply, splits, of_training_images(splits), [state], [hyperparameters(config.train)], 20, 10
-    )
-    assert programs.evaluation_batch == 145
-    states = programs.join([state])
-    assert programs.predict(states, splits.validation.images).shape == (1, 145, 10)
+    task = task_of(config)
+    stack = stack_of(task, [config], [fresh_state(task, config)])
+    assert stack.evaluation_batch == 145
+    images = task.splits.validation.images
+    assert stack.predict(images)[0].shape == (145, 10)
     with pytest.raises(TypeError, match="types for which this computation was compiled"):
-        programs.predict(states, splits.validation.images[:100])
+        stack.predict(images[:100])
 
 
 def test_maps_that_vanish_are_refused_before_anything_is_compiled(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "compile_programs", lambda *_: pytest.fail("compiled"))
+    monkeypatch.setattr(training, "stack_of", lambda *_: pytest.fail("compiled"))
     with pytest.raises(ArchitectureError, match="leaves a map of 0x0 on 8x8 images"):
         run(tiny(model_stem_kernel=7, model_stem_stride=2, model_stem_padding=0), tmp_path)
 
