@@ -58,7 +58,8 @@ def attempt_stack(
     """Train trials of one program together, each in its folder, and return what became of each.
 
     That is None for a trial on which another process is at work, from the start or because this one was
-    stopped for so long that it lost its claim; a finished one is left as it is.
+    stopped for so long that it lost its claim; one that is done, or has paused where it should, is left as it
+    is.
     `started` is the `time.monotonic()` at which the process began; `say` gets the lines that also go to the
     trials' logs, and may fail. Raises `InputError` where a folder holds another configuration, or a trial
     that began from another model than `origin`.
@@ -76,7 +77,7 @@ def attempt_stack(
                 attempts.append(None)
             else:
                 attempts.append(_Attempt(config, held, began, say))
-        open_ones = [a for a in attempts if a is not None and a.status.status != "done"]
+        open_ones = [a for a in attempts if a is not None and not a.is_over()]
         if open_ones:
             _train(open_ones, started, origin, should_stop)
         return [None if one is None or one.lost else one.status for one in attempts]
@@ -95,6 +96,16 @@ class _Attempt:
             if self.status.attempts and self.status.init_from != began:
                 old, new = (found or "fresh parameters" for found in (self.status.init_from, began))
                 raise InputError(f"{folder.path}: began from {old}, not from {new}; choose another folder")
+
+    def is_over(self) -> bool:
+        """Whether nothing is left to do, as where another runner was faster."""
+        if self.status.status != "censored":
+            return self.status.status == "done"
+        try:
+            pause = self.folder.read_pause()
+        except InputError:  # training will tell
+            return False
+        return pause is not None and pause <= (self.status.epoch or 0)
 
     def begin(self, stack: int) -> None:
         """Say that the trial runs, in a stack of so many."""

@@ -66,6 +66,8 @@ class Ending:
                 return None
             if status != before and status.ended_time is not None:
                 return status
+            if self.code == 0 and status.status in ("done", "censored"):  # it found nothing to do
+                return status
             if self.killed_as == OVERTAKEN:
                 return None
             try:

@@ -42,11 +42,19 @@ def test_pauses_after_its_epoch_with_its_state_and_goes_on_bit_for_bit(tmp_path,
 
 def test_one_that_stands_at_its_pause_already_does_nothing(tmp_path, tiny):
     config, folder = tiny(train_epochs=EPOCHS), TrialFolder(tmp_path / "trial")
-    go(config, folder, pause=2)
+    status = go(config, folder, pause=2)
     before = folder.metrics_file.read_bytes()
     for pause in (1, 2):  # an earlier one, too: what is trained is not untrained
-        assert go(config, folder, pause=pause).epoch == 2
+        assert go(config, folder, pause=pause) == status
     assert folder.metrics_file.read_bytes() == before
+
+
+def test_a_damaged_pause_fails_the_trial_that_had_paused(tmp_path, tiny):
+    config, folder = tiny(train_epochs=EPOCHS), TrialFolder(tmp_path / "trial")
+    go(config, folder, pause=2)
+    folder.pause_file.write_text("{}")
+    status = attempt(config, folder, started=time.monotonic(), say=lambda line: None)
+    assert (status.status, status.reason) == ("failed", f"{folder.pause_file}: says no epoch; delete it")
 
 
 def test_one_interrupted_before_its_pause_still_pauses_there(tmp_path, tiny):

@@ -330,6 +330,14 @@ class TestEnds:
         assert self.outcome(trial, before, self.KILLED, killed_as=killed_as) is None
         assert trial[1].read_status() == after
 
+    def test_one_that_had_paused_before_it_was_started_stays_so(self, trial):
+        """Another runner was faster: the process found nothing to do, and left the status as it was."""
+        before = write(trial[1], status="censored", pid=1, ended_time="1")
+        assert self.outcome(trial, before, code=0) == before
+        status = self.outcome(trial, before, self.KILLED)
+        assert status is not None
+        assert status.status == "failed"
+
     def test_one_that_died_before_it_began_has_failed(self, trial):
         before = write(trial[1], status="interrupted", pid=1, ended_time="1")
         status = self.outcome(trial, before, self.KILLED)
