@@ -5,8 +5,7 @@
 Forward and backward together, at 16 images, on one core, in microseconds of the processor (the lower quartile
 of many calls). "rule" is what training runs; "product" and "convolution" are the two forms of
 `cpu_convolutions.same` whatever the channels (a map of which each pixel sees all is dense in any case),
-"narrow" and "wide" those of `pointwise`, "plain" is the library's operation with the gradient that JAX
-derives for it.
+"plain" is the library's operation with the gradient that JAX derives for it.
 """
 
 import argparse
@@ -38,18 +37,16 @@ POINTWISE = [(14, 32, 4), (14, 4, 16), (7, 96, 12), (14, 128, 16), (14, 16, 64),
 POOLS = [(28, 32), (14, 64), (7, 128), (14, 256)]
 
 HUGE = 10**9
-RULE = (cpu_convolutions.NARROW, cpu_convolutions.FEW)
+RULE = cpu_convolutions.FEW
 
 
 def main() -> None:
     argparse.ArgumentParser(description="Each form of a layer with the plain operation.").parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    for sides, inputs, outputs in WIDE:
-        forms = {"rule": RULE, "product": (RULE[0], HUGE), "convolution": (RULE[0], 0)}
-        shown(f"3x3 {sides}x{sides} {inputs}->{outputs}", (sides, inputs), (3, 3, inputs, outputs), forms)
-    for sides, inputs, outputs in POINTWISE:
-        forms = {"rule": RULE, "wide": (0, RULE[1]), "narrow": (min(inputs, max(RULE[0], outputs)), RULE[1])}
-        shown(f"1x1 {sides}x{sides} {inputs}->{outputs}", (sides, inputs), (1, 1, inputs, outputs), forms)
+    for layer in WIDE:
+        shown(3, *layer, {"rule": RULE, "product": HUGE, "convolution": 0})
+    for layer in POINTWISE:
+        shown(1, *layer, {"rule": RULE})
     for sides, channels in POOLS:
         x = drawn(IMAGES, sides, sides, channels)
         edge = (0, 1 - sides % 2)
@@ -59,19 +56,18 @@ def main() -> None:
         print(f"pool {sides}x{sides}x{channels}: rule {ours:.0f}, plain {plain:.0f} ({plain / ours:.1f}x)")
 
 
-def shown(
-    name: str, maps: tuple[int, int], kernel: tuple[int, ...], forms: dict[str, tuple[int, int]]
-) -> None:
-    """Print what each form of a convolution costs, told by the two constants that choose it."""
-    x, w = drawn(IMAGES, maps[0], maps[0], maps[1]), drawn(*kernel)
-    padding = [(kernel[0] // 2, kernel[0] // 2)] * 2
+def shown(size: int, sides: int, inputs: int, outputs: int, forms: dict[str, int]) -> None:
+    """Print what each form of a convolution costs, told by the most inputs of which it makes a product."""
+    x, w = drawn(IMAGES, sides, sides, inputs), drawn(size, size, inputs, outputs)
+    padding = [(size // 2, size // 2)] * 2
     costs = {}
-    for form, (narrow, few) in forms.items():
-        with mock.patch.multiple(cpu_convolutions, NARROW=narrow, FEW=few):
+    for form, few in forms.items():
+        with mock.patch.object(cpu_convolutions, "FEW", few):
             # A new function each time: JAX remembers what it traced.
             costs[form] = cost(lambda x, w: layers.convolve(x, w, (1, 1), padding, **PLAIN), x, w)
     costs["plain"] = cost(lambda x, w: lax.conv_general_dilated(x, w, (1, 1), padding, **PLAIN), x, w)
     told = ", ".join(f"{form} {value:.0f}" for form, value in costs.items())
+    name = f"{size}x{size} {sides}x{sides} {inputs}->{outputs}"
     print(f"{name}: {told} ({costs['plain'] / costs['rule']:.1f}x)", flush=True)
 
 

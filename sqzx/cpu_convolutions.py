@@ -6,7 +6,7 @@ the library's convolution; a single layer may gain nothing or lose a fifth. Whic
 on one core of an AMD EPYC with AVX-512 (`python -m benchmarks.layers` measures each layer anew), and comes
 down to three rules:
 
-- of a 1x1 convolution, the kernel's gradient wants its long axis in memory order where the output is narrow;
+- a 1x1 convolution is one product, and so is each of its gradients;
 - a wider kernel on very few channels, or on a map smaller than itself, is one product with the taps of each
   pixel laid side by side ("im2col"), and else a convolution; the kernel's gradient is always a convolution,
   with the side of fewer channels in the batch's place;
@@ -18,9 +18,6 @@ All functions equal the plain `lax.conv_general_dilated` and its gradients to fl
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-
-NARROW = 16
-"""Outputs of a 1x1 convolution up to which its input is transposed for the kernel's gradient."""
 
 FEW = 4
 """Inputs of a wider convolution up to which it is a product."""
@@ -40,12 +37,7 @@ def _pointwise_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Arr
 
 def _pointwise_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    rows, wanted = _pixels(x), _pixels(cotangent)
-    if kernel.shape[1] <= NARROW <= kernel.shape[0]:
-        gradient = lax.optimization_barrier(rows.T) @ wanted  # the barrier keeps XLA from undoing it
-    else:
-        gradient = _contracted(rows, wanted)
-    return cotangent @ kernel.T, gradient
+    return cotangent @ kernel.T, _pixels(x).T @ _pixels(cotangent)
 
 
 pointwise.defvjp(_pointwise_forward, _pointwise_backward)
@@ -148,8 +140,3 @@ def _gathered(taps: Array, size: int, channels: int) -> Array:
 
 def _pixels(x: Array) -> Array:
     return x.reshape(-1, x.shape[-1])
-
-
-def _contracted(a: Array, b: Array) -> Array:
-    """Return a.T @ b."""
-    return lax.dot_general(a, b, (((0,), (0,)), ((), ())))

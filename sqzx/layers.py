@@ -106,17 +106,17 @@ def _to_the_first(x: Array, maxima: Array, cotangent: Array, axis: int) -> Array
     to_first = jnp.where(is_first, cotangent, nothing)
     to_second = jnp.where(is_second, cotangent, nothing)
     to_third = jnp.where(is_first | is_second, nothing, cotangent)
-    even = _framed(to_first, axis, 0, 1) + _framed(to_third, axis, 1, 0)
-    odd = _framed(to_second, axis, 0, 1)
+    more = (side + 1) // 2 - out  # even places than windows; the last third value may be beyond the edge
+    even = _framed(to_first, axis, 0, more) + _framed(to_third, axis, 1, more - 1)
+    odd = _framed(to_second, axis, 0, more)
     whole = jnp.stack([even, odd], axis + 1).reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
-    whole = _framed(whole, axis, 0, max(0, side - whole.shape[axis]))
     return lax.slice_in_dim(whole, 0, side, 1, axis)
 
 
 def _framed(x: Array, axis: int, before: int, after: int, value: float = 0.0) -> Array:
-    return jnp.pad(
-        x, [(before, after) if i == axis else (0, 0) for i in range(x.ndim)], constant_values=value
-    )
+    """Add places of a value before and after an axis; fewer than none cuts some off."""
+    frame = [(before, after, 0) if i == axis else (0, 0, 0) for i in range(x.ndim)]
+    return lax.pad(x, jnp.asarray(value, x.dtype), frame)
 
 
 def dropout(x: Array, rate: float, keys: Array | None) -> Array:
