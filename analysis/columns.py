@@ -47,10 +47,11 @@ _RESULTS = {
     "validation_examples": ("images", "that select"),
     "test_examples": ("images", "scored once, at the end"),
     "data_fingerprint": ("", "SHA-256 of the decoded data set"),
-    "train_seconds": ("seconds", "of training and validation; of a stack's seconds, all of them, its share"),
-    "images_per_second": ("images / second", "training speed after compilation"),
-    "compile_seconds": ("seconds", "in compilation"),
-    "start_seconds": ("seconds", "from the start of the process to the first compilation"),
+    "train_seconds": ("seconds", "of training and validation; of a stack's, the trial's share"),
+    "data_wait_seconds": ("seconds", "of train_seconds, in which a step waited for its batch"),
+    "images_per_second": ("images / second", "training speed after compilation, by the trial's own seconds"),
+    "compile_seconds": ("seconds", "in compilation; of a stack's, the trial's share"),
+    "start_seconds": ("seconds", "from the process's start to the first compilation; of a stack's, a share"),
     "peak_memory_mb": ("MB", "largest resident memory of the process"),
 }
 

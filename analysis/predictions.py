@@ -1,7 +1,5 @@
 """What finished trials said of each test image: right or wrong, read from their `predictions.npz`."""
 
-import zipfile
-import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -9,6 +7,7 @@ import numpy as np
 
 from sqzx.errors import InputError
 from sqzx.evaluation import ranks
+from sqzx.files import DAMAGED_ARCHIVE
 from sqzx.trial import TrialFolder
 
 TOLERANCE = 1e-6
@@ -36,7 +35,7 @@ def read_right(folder: TrialFolder) -> tuple[np.ndarray, np.ndarray]:
             logits, labels = content["test_logits"], content["test_labels"]
     except FileNotFoundError:
         raise InputError(f"{file}: no such file") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (*DAMAGED_ARCHIVE, KeyError) as error:
         raise InputError(f"{file}: not readable ({' '.join(str(error).split())})") from None
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
         raise InputError(f"{file}: logits {logits.shape} and labels {labels.shape} do not belong together")

@@ -60,6 +60,7 @@ RESULTS = {
     "test_examples": "Int64",
     "data_fingerprint": "str",
     "train_seconds": "float64",
+    "data_wait_seconds": "float64",
     "images_per_second": "float64",
     "compile_seconds": "float64",
     "start_seconds": "float64",

@@ -215,7 +215,7 @@ def tensors(splits: Splits, tuned: bool) -> Parts:
     layout = torch.channels_last if tuned else torch.contiguous_format
 
     def part(split: Split) -> Part:
-        normalised = (split.images.astype(np.float32) / 255 - splits.mean) / splits.std
+        normalised = (split.images[:].astype(np.float32) / 255 - splits.mean) / splits.std
         images = torch.from_numpy(normalised.transpose(0, 3, 1, 2))
         labels = torch.from_numpy(split.labels.astype(np.int64))
         return Part(images.contiguous(memory_format=layout), labels)

@@ -91,6 +91,12 @@ class _Attempt:
         self.folder = folder = held.folder
         self.status, self._began, self.lost = folder.read_checked_status(FINAL_FILES), began, False
         self.ended = False
+        self.pause: int | None = None
+        self.pause_damage: str | None = None
+        try:
+            self.pause = folder.read_pause()
+        except InputError as error:
+            self.pause_damage = str(error)
         if folder.config_file.exists():
             _check_same(folder, folder.read_config(), config)
             if self.status.attempts and self.status.init_from != began:
@@ -101,11 +107,7 @@ class _Attempt:
         """Whether nothing is left to do, as where another runner was faster."""
         if self.status.status != "censored":
             return self.status.status == "done"
-        try:
-            pause = self.folder.read_pause()
-        except InputError:  # training will tell
-            return False
-        return pause is not None and pause <= (self.status.epoch or 0)
+        return self.pause is not None and self.pause <= (self.status.epoch or 0)
 
     def begin(self, stack: int) -> None:
         """Say that the trial runs, in a stack of so many."""
@@ -203,6 +205,8 @@ def _train(
     try:
         for one in attempts:
             one.begin(len(attempts))
+            if one.pause_damage:
+                one.end("failed", one.pause_damage)
         if attempts[0].config.compress is not None:
             _compress(attempts, origin, stop_asked)
             return
@@ -215,11 +219,13 @@ def _train(
                 say=one.tell,
                 on_fault=one.on_fault,
                 on_end=one.on_end,
-                pause=one.folder.read_pause(),
+                pause=one.pause,
             )
             for one in attempts
+            if not one.ended
         ]
-        train_stack(jobs, origin=origin, should_stop=stop_asked, started=started)
+        if jobs:
+            train_stack(jobs, origin=origin, should_stop=stop_asked, started=started)
     except Interrupted as error:
         end_rest("interrupted", str(error))
     except ClaimLost as error:

@@ -37,7 +37,7 @@ def time_steps(config: TrialConfig, *, started: float) -> Timing:
     import jax
     import numpy as np
 
-    from sqzx.batches import epoch_batches
+    from sqzx.batches import epoch_batches, made_ahead
     from sqzx.task import fresh_state, task_of
     from sqzx.together import stack_of
 
@@ -51,13 +51,14 @@ def time_steps(config: TrialConfig, *, started: float) -> Timing:
         for epoch in range(1 + MOST_STEPS // task.per_epoch)
         for batch in epoch_batches(task.splits.train, config.data, task.size, seed=config.seed, epoch=epoch)
     )
-    for number, batch in enumerate(islice(batches, MOST_STEPS + 1)):
-        jax.block_until_ready(stack.step({0: batch}, np.int32(number)))
-        if number == 0:  # the first fills caches and memory
-            first = time.monotonic()
-        steps = number
-        if steps and time.monotonic() - first > SECONDS:
-            break
+    with made_ahead(islice(batches, MOST_STEPS + 1), task.splits.train.images) as found:
+        for number, batch in enumerate(found):
+            jax.block_until_ready(stack.step({0: batch}, np.int32(number)))
+            if number == 0:  # the first fills caches and memory
+                first = time.monotonic()
+            steps = number
+            if steps and time.monotonic() - first > SECONDS:
+                break
     return Timing(fixed, (time.monotonic() - first) / (steps * task.size))
 
 

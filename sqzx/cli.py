@@ -528,12 +528,17 @@ def prepare(
     image_size: Annotated[
         str | None, Parameter(help="HEIGHTxWIDTH, where a set's images differ in size.")
     ] = None,
+    storage: Annotated[
+        Literal["arrays", "records"] | None,
+        Parameter(help="Arrays in memory, or records that are read a batch at a time: above 4 GiB."),
+    ] = None,
 ) -> None:
-    """Get a data set, check it, and leave it as arrays that training reads without a network."""
+    """Get a data set, check it, and store it so that training reads it without a network."""
     from sqzx.data.info import set_folder
     from sqzx.data.prepare import prepare
 
-    info = prepare(name, source=from_, image_size=_size(image_size) if image_size else None)
+    size = _size(image_size) if image_size else None
+    info = prepare(name, source=from_, image_size=size, storage=storage)
     _print_set(info)
     if info.rule:
         print(info.rule)

@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sqzx.batches import made_ahead
+from sqzx.data.examples import Images
+
 
 class Scores(NamedTuple):
     """Mean scores over a split. `top5` is None where 5 guesses could not miss (5 classes or fewer)."""
@@ -43,17 +46,23 @@ def score(logits: np.ndarray, labels: np.ndarray) -> Scores:
     )
 
 
-def full_batches(images: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
+def full_batches(images: Images, size: int) -> Iterator[tuple[np.ndarray, int]]:
     """Yield all images (n, h, w, c) in batches of `size`, each with the number of its images that count.
 
-    The last batch is filled up with black images, so that one compiled program does for all.
+    The last batch is filled up with black images, so that one compiled program does for all. See
+    `batches.made_ahead`.
     """
+    with made_ahead(_full_batches(images, size), images) as batches:
+        yield from batches
+
+
+def _full_batches(images: Images, size: int) -> Iterator[tuple[np.ndarray, int]]:
     for start in range(0, len(images), size):
         batch = np.asarray(images[start : start + size])
         yield np.pad(batch, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0))), len(batch)
 
 
-def logits_of(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int) -> np.ndarray:
+def logits_of(predict: Callable[[np.ndarray], np.ndarray], images: Images, batch_size: int) -> np.ndarray:
     """Return the logits (n, classes) of images (n, h, w, c); `predict` always gets `batch_size` of them."""
     return np.concatenate(
         [np.asarray(predict(batch))[:count] for batch, count in full_batches(images, batch_size)]

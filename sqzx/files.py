@@ -1,10 +1,13 @@
 """Files that are written whole or not at all, and JSON as this project spells it."""
 
 import json
+import lzma
 import os
 import re
 import secrets
 import shutil
+import zipfile
+import zlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +18,19 @@ from sqzx.processes import Process, this_process
 
 HALF = re.compile(r"\.[0-9a-f]{8}\.(?P<place>[0-9a-f]{12})\.(?P<pid>[0-9]+)\.(?P<start>\w*)\.half")
 """The end of a half file's name: a random number of its own, and the process that writes it."""
+
+DAMAGED_ARCHIVE = (
+    OSError,
+    ValueError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+)
+"""What zipfile and NumPy raise on damage: a wrong checksum, an unknown compression, a password."""
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], *, halves: Path | None = None) -> None:

@@ -40,7 +40,9 @@ def expected_memory_mb(
     numbers above come from measured trials (`peak_memory_mb` of their results) of 8 to 26 layers and up to
     19 million parameters on 8x8 and 28x28 images; there the expectation is right within 30 %.
     """
-    images = (info.train_examples + info.test_examples) * math.prod(config.data.image_shape)
+    images = 0
+    if info.storage == "arrays":  # of records there are a few batches
+        images = (info.train_examples + info.test_examples) * math.prod(config.data.image_shape)
     part = micro_batch(config.train.batch_size, peak_activations)
     return (
         FIXED_MB + LAYER_MB * layers + (images + 4 * (COPIES * params + MAPS * part * peak_activations)) / 1e6

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 
 from sqzx.counting import parametric_layers
+from sqzx.data.examples import Images
 from sqzx.data.info import dataset_info
-from sqzx.data.store import load_arrays
+from sqzx.data.store import load_set
 from sqzx.errors import ArchitectureError, InputError, NonFiniteError
 from sqzx.evaluation import Scores, logits_of, score
 from sqzx.model import Model
@@ -95,8 +96,9 @@ def evaluate(model: Model, data: str | None = None) -> tuple[Scores, int, str]:
         raise InputError(
             f"--data {name}: has {info.num_classes} classes, the model {model.config.num_classes}"
         )
-    _, arrays = load_arrays(name)
-    return score(model_logits(model, arrays.test_images), arrays.test_labels), len(arrays.test_labels), name
+    _, examples, _ = load_set(name)
+    logits = model_logits(model, examples.test_images)
+    return score(logits, examples.test_labels), len(examples.test_labels), name
 
 
 def _grouped(arrays: list[np.ndarray]) -> list[np.ndarray]:
@@ -110,7 +112,7 @@ def _grouped(arrays: list[np.ndarray]) -> list[np.ndarray]:
     return [np.concatenate(group) if len(group) > 1 else group[0] for group in groups]
 
 
-def model_logits(model: Model, images: np.ndarray) -> np.ndarray:
+def model_logits(model: Model, images: Images) -> np.ndarray:
     """Return the logits (n, classes) of images (n, h, w, c): uint8, or float32 that is preprocessed already.
 
     `NonFiniteError` where one is not finite.
@@ -118,7 +120,7 @@ def model_logits(model: Model, images: np.ndarray) -> np.ndarray:
     return predictor(model, images)(model.parameters)
 
 
-def predictor(model: Model, images: np.ndarray) -> Callable[[Parameters], np.ndarray]:
+def predictor(model: Model, images: Images) -> Callable[[Parameters], np.ndarray]:
     """Return what gives the logits of images for any parameters of a model's network; it compiles once.
 
     See `model_logits`.

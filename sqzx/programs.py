@@ -12,6 +12,7 @@ import optax
 from jax import Array
 
 from sqzx.config import TrialConfig
+from sqzx.data.examples import Images
 from sqzx.duration import training_seconds
 from sqzx.memory import micro_batch
 from sqzx.network import Parameters
@@ -129,7 +130,7 @@ def compile_programs(
 
     each = () if replicates == 1 else (replicates,)
 
-    def shaped(array: np.ndarray, n: int, lead: tuple[int, ...] = ()) -> jax.ShapeDtypeStruct:
+    def shaped(array: Images | np.ndarray, n: int, lead: tuple[int, ...] = ()) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((*lead, n, *array.shape[1:]), array.dtype)
 
     is_short = training_seconds(task.network.flops, size * total * replicates) < SHORT_SECONDS

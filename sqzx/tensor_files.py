@@ -6,11 +6,9 @@ none can ask for memory.
 """
 
 import io
-import lzma
 import math
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from sqzx import authors_file, layouts
 from sqzx.counting import Shape
 from sqzx.errors import InputError
+from sqzx.files import DAMAGED_ARCHIVE
 from sqzx.layouts import Layout
 
 AUTHORS = "the authors' compressed network"
@@ -36,19 +35,6 @@ LARGEST_RATIO = 64
 """A pruned network with shared weights is packed to a tenth; what is packed to less than this is a trap."""
 
 _AS_SAFETENSORS = "save its state dict with safetensors.torch.save_file"
-
-_DAMAGE = (
-    OSError,
-    ValueError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-)
-"""What zipfile and NumPy raise on damage: a wrong checksum, an unknown compression, a password."""
 
 
 class TensorFile(NamedTuple):
@@ -155,10 +141,10 @@ def _npz(path: Path) -> TensorFile:
             try:
                 with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
                     return np.lib.format.read_array(file, allow_pickle=False)
-            except _DAMAGE as error:
+            except DAMAGED_ARCHIVE as error:
                 raise InputError(f"{path}: {name}: damaged ({error})") from None
 
-    except _DAMAGE as error:
+    except DAMAGED_ARCHIVE as error:
         raise InputError(f"{path}: not readable as .npz ({error})") from None
     return _named(path, ".npz", shapes, load)
 

@@ -92,7 +92,7 @@ class InTurn:
 class SideBySide:
     """A `Stack` that is one program, with a leading axis for the trials in each of its arrays.
 
-    Who has left is trained on, since other shapes would be another program.
+    A trial that has left is computed on, unseen, since other shapes would be another program.
     """
 
     def __init__(self, task: Task, configs: Sequence[TrialConfig], states: Sequence[TrainState]):

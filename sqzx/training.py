@@ -12,7 +12,7 @@ has its own order of images, its own folder, its own end and its own share of th
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from sqzx import checkpoints
-from sqzx.batches import epoch_batches
+from sqzx.batches import epoch_batches, made_ahead
 from sqzx.checkpoints import Restored
 from sqzx.config import TrialConfig
 from sqzx.data.splits import Split
@@ -140,6 +140,16 @@ def _train(
     checkpoint_seconds: float,
     started: float,
 ) -> None:
+    standing = _standing(task, jobs)
+    for step in list(standing):
+        with ExitStack() as files:
+            logs = [files.enter_context(MetricsLog(job.folder, step)) for job, _ in standing[step]]
+            _train_together(task, standing.pop(step), logs, should_stop, checkpoint_seconds, started)
+        started = time.monotonic()
+
+
+def _standing(task: Task, jobs: Sequence[Job]) -> dict[int, list[tuple[Job, Restored]]]:
+    """Return the trials by the step at which they stand, without those that have paused there."""
     standing: dict[int, list[tuple[Job, Restored]]] = {}
     for job in jobs:
         restored = _restored(job, fresh_state(task, job.config), task.per_epoch)
@@ -147,11 +157,7 @@ def _train(
             job.on_end(Paused(restored.step // task.per_epoch, job.config.train.epochs))
             continue
         standing.setdefault(restored.step, []).append((job, restored))
-    for step, members in standing.items():
-        with ExitStack() as files:
-            logs = [files.enter_context(MetricsLog(job.folder, step)) for job, _ in members]
-            _train_together(task, members, logs, should_stop, checkpoint_seconds, started)
-        started = time.monotonic()
+    return standing
 
 
 def _restored(job: Job, start: TrainState, per_epoch: int) -> Restored:
@@ -170,10 +176,15 @@ def _restored(job: Job, start: TrainState, per_epoch: int) -> Restored:
 
 @dataclass
 class Spent:
-    """Seconds of a trial's training so far, its share of its stack's: in steps, and in all."""
+    """Seconds of a trial's training so far, its share of its stack's.
+
+    `train_seconds` are all of them, `step_seconds` those without validation and checkpoints, and
+    `wait_seconds` those of these in which a batch was waited for.
+    """
 
     step_seconds: float = 0.0
     train_seconds: float = 0.0
+    wait_seconds: float = 0.0
 
 
 def _train_together(
@@ -196,7 +207,7 @@ def _train_together(
 
     clock = time.monotonic()
     stack = stack_of(task, configs, states)
-    members.clear(), states.clear()  # what is trained takes their place in memory
+    del members, states  # what is trained takes their place in memory: nobody else has them
     compile_seconds = time.monotonic() - clock
     saved = counted = time.monotonic()
     waiting: list[tuple[int, int, Any, Any]] = []  # step, epoch, losses, rates: the last two on the device
@@ -209,6 +220,18 @@ def _train_together(
         for place in living:
             spent[place].train_seconds += share
             spent[place].step_seconds += share * stepping
+
+    def waited_for(batches: Iterator[Any]) -> Iterator[Any]:
+        """Yield batches, and share the time that they are waited for among the living."""
+        while True:
+            clock = time.monotonic()
+            batch = next(batches, None)
+            share = (time.monotonic() - clock) / len(living)
+            for place in living:
+                spent[place].wait_seconds += share
+            if batch is None:
+                return
+            yield batch
 
     def end(place: int, error: NonFiniteError | Paused | None) -> None:
         stack.leave(place)
@@ -275,16 +298,22 @@ def _train_together(
             )
             for place, job in living.items()
         }
-        for _ in range(done, task.per_epoch):
-            losses, rates = stack.step({place: next(orders[place]) for place in living}, np.int32(step))
-            step += 1
-            waiting.append((step, epoch, losses, rates))
-            if len(waiting) == STEPS_PER_FLUSH:
-                flush()
-            if step % task.per_epoch:  # a checkpoint at the end of an epoch comes after its validation
-                save_if_due()
-            if not living:
-                return
+        # Made ahead, batches may be there for trials that have ended since, but no more are made.
+        of_living = (
+            {place: next(order) for place, order in orders.items() if place in living}
+            for _ in range(done, task.per_epoch)
+        )
+        with made_ahead(of_living, splits.train.images) as found:
+            for batches in waited_for(found):
+                losses, rates = stack.step(batches, np.int32(step))
+                step += 1
+                waiting.append((step, epoch, losses, rates))
+                if len(waiting) == STEPS_PER_FLUSH:
+                    flush()
+                if step % task.per_epoch:  # a checkpoint at the end of an epoch comes after its validation
+                    save_if_due()
+                if not living:
+                    return
         flush()
         validate()
         if not living:
@@ -299,19 +328,23 @@ def _train_together(
     if any(step not in checkpoints.steps(job.folder.checkpoints) for job in living.values()):
         save()
     count_time()
+    seconds = {
+        place: {
+            "start_seconds": start_seconds / len(jobs),
+            "compile_seconds": compile_seconds / len(jobs),
+            "train_seconds": spent[place].train_seconds,
+            "data_wait_seconds": spent[place].wait_seconds,
+            "images_per_second": task.total * task.size / spent[place].step_seconds,
+        }
+        for place in living
+    }
     if not scores:  # all epochs were there already
         validate()
     trained = stack.states()
     tests = logits(splits.test, "test images") if any(job.scored for job in living.values()) else {}
     for place in list(living):
-        seconds = {
-            "start_seconds": start_seconds / len(jobs),
-            "compile_seconds": compile_seconds / len(jobs),
-            "train_seconds": spent[place].train_seconds,
-            "images_per_second": task.total * task.size / spent[place].step_seconds,
-        }
         parameters = trained[place].parameters
-        _finish(task, jobs[place], parameters, *scores[place], tests.get(place), seconds)
+        _finish(task, jobs[place], parameters, *scores[place], tests.get(place), seconds[place])
         end(place, None)
 
 

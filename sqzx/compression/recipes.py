@@ -131,7 +131,7 @@ def compress(
         splits=splits,
         seconds={
             name: sum(result[name] for result in trainings)
-            for name in ("start_seconds", "compile_seconds", "train_seconds")
+            for name in ("start_seconds", "compile_seconds", "train_seconds", "data_wait_seconds")
         },
         images_per_second=sum(speeds) / len(speeds) if speeds else None,
         epochs=sum(result["epochs"] for result in trainings),

@@ -18,10 +18,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.image_classification import mnist
 
+from sqzx.data.examples import Examples
 from sqzx.data.info import FROM_DIR, KNOWN, DatasetInfo
 from sqzx.data.network import answers
-from sqzx.data.store import Arrays
-from sqzx.data.tfds_images import read_split, tfds_at_work
+from sqzx.data.tfds_images import DecodedImages, decoded_labels, tfds_at_work
 from sqzx.errors import InputError, MissingDataError
 
 _IDX = {"train": "train", "test": "t10k"}
@@ -53,7 +53,7 @@ with tfds.core.registered.skip_registration():  # the name is taken, by the buil
                 yield index, {"image": Image.fromarray(image), "label": int(labels[index])}
 
 
-def fashion_mnist(source: Path | None, scratch: Path) -> tuple[DatasetInfo, Arrays]:
+def fashion_mnist(source: Path | None, scratch: Path) -> tuple[DatasetInfo, Examples]:
     """Prepare Fashion-MNIST in the folder `scratch` and decode it, in the order of TFDS's records.
 
     `source` is a folder with the four published files, or with the same four as Debian's package
@@ -75,10 +75,9 @@ def fashion_mnist(source: Path | None, scratch: Path) -> tuple[DatasetInfo, Arra
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(manual_dir=source, force_checksums_validation=True)
         )
-        decoded = [
-            array for split in _IDX for array in read_split(builder.as_data_source(split=split), channels=1)
-        ]
-    return KNOWN["fashion_mnist"], Arrays(*decoded)
+        images = [DecodedImages(builder.as_data_source(split=split), channels=1)[:] for split in _IDX]
+        labels = [decoded_labels(builder, split) for split in _IDX]
+    return KNOWN["fashion_mnist"], Examples(images[0], labels[0], images[1], labels[1])
 
 
 def published_files(folder: Path) -> dict[str, bytes]:

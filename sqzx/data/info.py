@@ -6,10 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sqzx.errors import InputError, MissingDataError
 from sqzx.files import cache_home, read_json, write_json
+
+Storage = Literal["arrays", "records"]
+"""The form in which images are stored: arrays for memory, or records that are read a batch at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,11 @@ class DatasetInfo:
     fingerprint: str | None
     source: str
     rule: str | None
+    storage: Storage = "arrays"
 
+
+VALIDATION_IS_TEST = "test is the split 'validation': the set has no split 'test' with labels"
+"""The rule of sets that are part of a contest, say."""
 
 KNOWN: Mapping[str, DatasetInfo] = {
     info.name: info
@@ -78,7 +85,8 @@ KNOWN: Mapping[str, DatasetInfo] = {
             test_examples=50_000,
             fingerprint=None,
             source="ILSVRC 2012 classification, terms of image-net.org",
-            rule="test is the published validation part: the labels of the test part are secret",
+            rule=VALIDATION_IS_TEST,
+            storage="records",
         ),
     )
 }
@@ -127,9 +135,9 @@ def prepared_sets() -> list[DatasetInfo]:
 
 def missing(name: str, root: Path | None = None) -> MissingDataError:
     """The error for a set that isn't prepared, with the exact command."""
-    if name == "imagenet2012":
-        return MissingDataError(f"data set imagenet2012: {TOO_LARGE}; it can be planned and described")
     command = f"sqzx data prepare {name}"
+    if name == "imagenet2012":
+        command = f"{command} --from DIR (DIR: its two .tar files)"
     offline = f"; without a network: {command} {FROM_DIR}" if name == "fashion_mnist" else ""
     return MissingDataError(
         f"data set {name!r} is not prepared in {root or data_root()}: run {command}{offline}"
@@ -137,7 +145,6 @@ def missing(name: str, root: Path | None = None) -> MissingDataError:
     )
 
 
-TOO_LARGE = "streaming of sets above 4 GiB isn't there yet, so it can't be prepared"
 FROM_DIR = (
     "--from DIR (DIR: the four published .gz files, or Debian's package dataset-fashion-mnist unpacked)"
 )
@@ -159,17 +166,18 @@ def write_info(folder: Path, info: DatasetInfo) -> None:
 def read_info(folder: Path) -> DatasetInfo:
     """Read `folder/info.json` strictly; anything but what `write_info` writes is an `InputError`."""
     try:
-        record = read_json(folder / "info.json")
+        found = read_json(folder / "info.json")
     except InputError:
         raise damaged(folder, "info.json can't be read as JSON") from None
-    if not isinstance(record, dict) or record.keys() != {field.name for field in fields(DatasetInfo)}:
+    # Sets from before there were records do not say how they are stored.
+    record: dict[str, Any] = {"storage": "arrays"} | (found if isinstance(found, dict) else {})
+    if record.keys() != {field.name for field in fields(DatasetInfo)}:
         raise damaged(folder, "info.json has other keys than expected")
     for key, is_valid in _VALID.items():
         if not is_valid(record[key]):
             raise damaged(folder, f"info.json: {key} is {record[key]!r}")
-    info = DatasetInfo(
-        **record | {"image_shape": tuple(record["image_shape"]), "class_names": tuple(record["class_names"])}
-    )
+    record |= {"image_shape": tuple(record["image_shape"]), "class_names": tuple(record["class_names"])}
+    info = DatasetInfo(**record)
     if info.name.replace("/", "+") != folder.name:
         raise damaged(folder, f"info.json is that of {info.name!r}")
     if len(info.class_names) not in (0, info.num_classes):
@@ -198,6 +206,7 @@ _VALID = {
     "fingerprint": lambda value: _text(value) and re.fullmatch("[0-9a-f]{64}", value),
     "source": _text,
     "rule": lambda value: value is None or _text(value),
+    "storage": lambda value: value in get_args(Storage),
 }
 
 

@@ -7,13 +7,15 @@ import shutil
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock
 
 from sqzx.data.digits import digits
-from sqzx.data.info import KNOWN, TOO_LARGE, DatasetInfo, data_root, set_folder
-from sqzx.data.store import load_arrays, write_set
+from sqzx.data.examples import Examples
+from sqzx.data.info import KNOWN, DatasetInfo, Storage, data_root, set_folder
+from sqzx.data.store import checked_info, write_set
 from sqzx.errors import InputError, SqzxError
 
 
@@ -23,12 +25,14 @@ def prepare(
     source: Path | None,
     root: Path | None = None,
     image_size: tuple[int, int] | None = None,
+    storage: Storage | None = None,
 ) -> DatasetInfo:
     """Get the set `name`, check it and store it under `root` (`data_root()` by default).
 
     `digits` is embedded; `fashion_mnist` needs no TensorFlow; any other set of TensorFlow Datasets
     needs the extra `prepare`. `source` is a folder with the set's files, already downloaded.
-    `image_size`, (height, width), is for sets whose images differ in size. A set that is there and
+    `image_size`, (height, width), is for sets whose images differ in size. `storage` is the form in
+    which images are stored: by default arrays up to 4 GiB, else records. A set that is there and
     intact is returned at once; whatever goes wrong, no half-written set is left. The info's `rule` is
     for the user to see. Errors: `InputError`, and `MissingDataError` without a network.
     """
@@ -39,23 +43,37 @@ def prepare(
     if source is not None and not source.is_dir():
         raise InputError(f"{source}: no such folder")
     if folder.exists():
-        info, _ = load_arrays(name, root)
-        if image_size not in (None, info.image_shape[:2]):
-            height, width, _ = info.image_shape
-            raise InputError(f"{folder}: prepared with images of {height}x{width}; delete it to change that")
-        return info
+        return _as_prepared(name, root, image_size, storage)
     if name == "digits":
         if source is not None:
             raise InputError("data set digits: it is part of sqzx, there is nothing to take from a folder")
-        return write_set(*digits(), root)
-    if name == "imagenet2012":
-        raise InputError(f"data set imagenet2012: about 190 GiB at 227x227; {TOO_LARGE}")
+        return _write(*digits(), root, storage)
     if name == "fashion_mnist":
         from sqzx.data.fashion_mnist import fashion_mnist
 
         with _scratch_folder(root) as scratch:
-            return write_set(*fashion_mnist(source, scratch), root)
-    return _prepare_with_tensorflow(name, source, root, image_size)
+            return _write(*fashion_mnist(source, scratch), root, storage)
+    if name in KNOWN:
+        height, width, _ = KNOWN[name].image_shape
+        image_size = height, width
+    return _prepare_with_tensorflow(name, source, root, image_size, storage)
+
+
+def _as_prepared(
+    name: str, root: Path, image_size: tuple[int, int] | None, storage: Storage | None
+) -> DatasetInfo:
+    """Return the info of a set that is there, checked, and refuse to change how it was prepared."""
+    folder, info = set_folder(name, root), checked_info(name, root)
+    if storage not in (None, info.storage):
+        raise InputError(f"{folder}: prepared as {info.storage}; delete it to change that")
+    if image_size not in (None, info.image_shape[:2]):
+        height, width, _ = info.image_shape
+        raise InputError(f"{folder}: prepared with images of {height}x{width}; delete it to change that")
+    return info
+
+
+def _write(info: DatasetInfo, examples: Examples, root: Path, storage: Storage | None) -> DatasetInfo:
+    return write_set(replace(info, storage=storage or info.storage), examples, root)
 
 
 @contextmanager
@@ -80,12 +98,16 @@ def _files_named() -> Generator[None]:
 
 
 def _prepare_with_tensorflow(
-    name: str, source: Path | None, root: Path, image_size: tuple[int, int] | None
+    name: str,
+    source: Path | None,
+    root: Path,
+    image_size: tuple[int, int] | None,
+    storage: Storage | None,
 ) -> DatasetInfo:
     """Prepare any other image classification set of TFDS.
 
     TFDS works in `root/.tfds/<name>`, which stays after a failure, so that a second attempt (with an
-    image size, say) downloads nothing again, and is removed once the arrays are stored.
+    image size, say) downloads nothing again, and is removed once the set is stored.
     """
     import tensorflow_datasets as tfds
 
@@ -107,9 +129,9 @@ def _prepare_with_tensorflow(
         work.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{work}.lock"):
         if set_folder(name, root).exists():  # another process was faster, this one waited for its lock
-            return load_arrays(name, root)[0]
+            return _as_prepared(name, root, image_size, storage)
         with tfds_at_work(name):
             builder = tfds.builder(name, data_dir=work, file_format="array_record")
-            info = write_set(*prepare_builder(name, builder, source, image_size), root)
+            info = write_set(*prepare_builder(name, builder, source, image_size, storage), root)
         shutil.rmtree(work, ignore_errors=True)
         return info

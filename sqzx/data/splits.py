@@ -5,19 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from sqzx.config import DataConfig
+from sqzx.data.examples import Images, Subset
 from sqzx.data.info import DatasetInfo
-from sqzx.data.selection import balanced_subset, hashed_part
-from sqzx.data.store import load_arrays
+from sqzx.data.selection import SUBSET_SALT, VALIDATION_SALT, balanced_subset, hashed_part
+from sqzx.data.store import load_set
 from sqzx.errors import InputError
-
-_VALIDATION_SALT, _SUBSET_SALT = "sqzx validation 1", "sqzx subset 1"
 
 
 @dataclass(frozen=True)
 class Split:
     """Labelled images: `images` uint8 (n, height, width, channels), `labels` int32 (n,)."""
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
 
 
@@ -25,7 +24,7 @@ class Split:
 class Splits:
     """What one trial trains on, selects with and is scored on.
 
-    `mean` and `std` (float32, one value a channel) are those of `train.images / 255`: the population's
+    `mean` and `std` (float32, one value a channel) are those of the training images / 255: the population's
     standard deviation, and at least one grey level, so that dividing by it is always safe.
     """
 
@@ -49,23 +48,29 @@ def load_splits(name: str, *, validation_fraction: float, train_examples: int | 
     """
     if not 0 < validation_fraction < 1:
         raise InputError(f"data.validation_fraction = {validation_fraction}: between 0 and 1, both excluded")
-    info, arrays = load_arrays(name)
-    images, labels = arrays.train_images, arrays.train_labels
+    info, examples, facts = load_set(name)
+    images, labels = examples.train_images, examples.train_labels
     try:
-        held_out = hashed_part(images, labels, fraction=validation_fraction, salt=_VALIDATION_SALT)
-        train = Split(images[~held_out], labels[~held_out])
+        held_out = hashed_part(facts.hashes(VALIDATION_SALT), labels, fraction=validation_fraction)
+        chosen = np.flatnonzero(~held_out)
         if train_examples is not None:
-            kept = balanced_subset(train.images, train.labels, count=train_examples, salt=_SUBSET_SALT)
-            train = Split(train.images[kept], train.labels[kept])
+            hashes = facts.hashes(SUBSET_SALT)[chosen]
+            chosen = chosen[balanced_subset(hashes, labels[chosen], count=train_examples)]
     except InputError as error:
         raise InputError(f"data set {name}: {error}") from None
-    if len(np.unique(train.labels)) < 2:
+    if len(np.unique(labels[chosen])) < 2:
         raise InputError(f"data.train_examples: {train_examples} leaves one class of {name} to train on")
-    mean, std = channel_statistics(train.images)
+
+    def split(numbers: np.ndarray) -> Split:
+        taken = images[numbers] if info.storage == "arrays" else Subset(images, numbers)
+        return Split(taken, labels[numbers])
+
+    height, width, _ = info.image_shape
+    mean, std = channel_statistics(*facts.channel_sums(chosen), pixels=len(chosen) * height * width)
     return Splits(
-        train=train,
-        validation=Split(images[held_out], labels[held_out]),
-        test=Split(np.asarray(arrays.test_images), np.asarray(arrays.test_labels)),
+        train=split(chosen),
+        validation=split(np.flatnonzero(held_out)),
+        test=Split(examples.test_images, examples.test_labels),
         info=info,
         mean=mean,
         std=std,
@@ -79,20 +84,16 @@ def load_splits_of(config: DataConfig) -> Splits:
     )
 
 
-def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of `images / 255` (uint8, NHWC), float32 arrays with a value a channel.
+def channel_statistics(
+    total: np.ndarray, squares: np.ndarray, *, pixels: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of `images / 255`, float32 arrays with a value a channel.
 
-    The sums are of integers, so the result doesn't depend on the order of summation.
+    `total` and `squares` are sums over so many pixels, by channel, of the uint8 values and of their squares
+    (uint64): of integers, so the result doesn't depend on the order of summation.
     """
-    channels = images.shape[-1]
-    total, squares = np.zeros(channels, np.uint64), np.zeros(channels, np.uint64)
-    for start in range(0, len(images), 1024):  # blocks, since a set in 32 bits is four times the set
-        block = images[start : start + 1024].reshape(-1, channels).astype(np.uint32)
-        total += block.sum(axis=0, dtype=np.uint64)
-        squares += np.square(block).sum(axis=0, dtype=np.uint64)
-    count = images.size // channels
-    mean = total / count
+    mean = total / pixels
     # Subtracting before dividing keeps the small difference of two large numbers exact.
-    variance = [(count * int(q) - int(s) ** 2) / count**2 for s, q in zip(total, squares, strict=True)]
+    variance = [(pixels * int(q) - int(s) ** 2) / pixels**2 for s, q in zip(total, squares, strict=True)]
     std = np.maximum(np.sqrt(variance), 1.0)
     return (mean / 255).astype(np.float32), (std / 255).astype(np.float32)

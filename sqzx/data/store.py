@@ -1,7 +1,6 @@
-"""Prepared data sets on the disk: a folder of four `.npy` files and `info.json`, whole or absent.
+"""Prepared data sets on the disk: a folder of images, labels and `info.json`, whole or absent.
 
-`train_images.npy` and `test_images.npy` are uint8 (n, height, width, channels); `train_labels.npy` and
-`test_labels.npy` are int32 (n,), from 0 to num_classes - 1; `info.json` is a `DatasetInfo`.
+`info.json` is a `DatasetInfo`; its `storage` is the form of the images there, `arrays` or `records`.
 """
 
 import hashlib
@@ -10,29 +9,38 @@ import secrets
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
-from sqzx.data.info import DatasetInfo, damaged, missing, read_info, set_folder, write_info
+from sqzx.data import arrays, records
+from sqzx.data.examples import Examples, blocks
+from sqzx.data.facts import Facts
+from sqzx.data.info import DatasetInfo, Storage, damaged, missing, read_info, set_folder, write_info
 from sqzx.errors import InputError, SqzxError
 
-
-class Arrays(NamedTuple):
-    """The decoded examples of a set: images uint8 (n, H, W, C), labels int32 (n,)."""
-
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
+_STORAGES: dict[Storage, ModuleType] = {"arrays": arrays, "records": records}
 
 
-def fingerprint(arrays: Arrays) -> str:
-    """SHA-256 over the four arrays in their order: for each its type, its shape, its bytes in C order."""
+class StoredSet(NamedTuple):
+    """A prepared set: its metadata, its examples, and the facts of its training images."""
+
+    info: DatasetInfo
+    examples: Examples
+    facts: Facts
+
+
+def fingerprint(examples: Examples) -> str:
+    """SHA-256 over the four arrays in their order: for each its type, its shape, its bytes in C order.
+
+    However they are stored, it is the same.
+    """
     digest = hashlib.sha256()
-    for array in arrays:
+    for array in examples:
         digest.update(f"{array.dtype.name} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+        for block in blocks(array):
+            digest.update(np.ascontiguousarray(block, array.dtype.newbyteorder("<")).data)
     return digest.hexdigest()
 
 
@@ -45,45 +53,50 @@ def check_labels(labels: np.ndarray, num_classes: int) -> None:
         raise InputError(f"{len(wrong)} labels, {wrong[0]} the first, are not in 0 to {num_classes - 1}")
 
 
-def write_set(info: DatasetInfo, arrays: Arrays, root: Path | None = None) -> DatasetInfo:
-    """Store a set under `root` and return `info` with the fingerprint of `arrays`.
+def write_set(info: DatasetInfo, examples: Examples, root: Path | None = None) -> DatasetInfo:
+    """Store a set under `root` in the form `info.storage`, and return `info` with its fingerprint.
 
-    If `info` already has a fingerprint and the arrays have another, that is an `InputError`.
+    That is of what was written, read back. If `info` already has another, that is an `InputError`.
     The folder is filled under another name and renamed whole. If another process was faster, its
-    folder stays and this copy is dropped: both were made from the same source.
+    folder stays and this copy is dropped: both were made from the same source. What is returned is then
+    the info of the other.
     """
     final = set_folder(info.name, root)
-    for labels in (arrays.train_labels, arrays.test_labels):
+    for labels in (examples.train_labels, examples.test_labels):
         check_labels(labels, info.num_classes)
-    if info.fingerprint not in (None, found := fingerprint(arrays)):
-        raise InputError(
-            f"data set {info.name}: the decoded arrays have fingerprint {found}, this version of sqzx"
-            f" expects {info.fingerprint}"
-        )
-    info = replace(info, fingerprint=found)
     half = final.with_name(f".{final.name}.{os.getpid()}.{secrets.token_hex(4)}.half")
     try:
         half.mkdir(parents=True)
-        for name, array in arrays._asdict().items():
-            with (half / f"{name}.npy").open("wb") as file:
-                np.save(file, array, allow_pickle=False)
-                file.flush()
-                os.fsync(file.fileno())
+        storage = _STORAGES[info.storage]
+        storage.write(half, examples)
+        sizes = {"train_examples": len(examples.train_labels), "test_examples": len(examples.test_labels)}
+        written, _ = storage.read(half, replace(info, **sizes, image_shape=examples.train_images.shape[1:]))
+        if info.fingerprint not in (None, found := fingerprint(written)):
+            raise InputError(
+                f"data set {info.name}: the decoded arrays have fingerprint {found}, this version of sqzx"
+                f" expects {info.fingerprint}"
+            )
+        info = replace(info, fingerprint=found)
         write_info(half, info)
-        half.rename(final)
+        try:
+            half.rename(final)
+        except OSError:
+            if (final / "info.json").is_file():
+                return read_info(final)
+            raise
     except OSError as error:
-        if not (final / "info.json").is_file():
-            raise SqzxError(f"{final}: could not be written ({error.strerror})") from error
+        raise SqzxError(f"{final}: could not be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(half, ignore_errors=True)
     return info
 
 
-def load_arrays(name: str, root: Path | None = None) -> tuple[DatasetInfo, Arrays]:
-    """Open a prepared set, memory-mapped and checked against its `info.json`.
+def load_set(name: str, root: Path | None = None) -> StoredSet:
+    """Open a prepared set, checked against its `info.json`; its images are read when they are asked for.
 
-    `digits` is made on first use. Any other set that isn't there is a `MissingDataError` at once:
-    nothing is ever downloaded here. A damaged folder is an `InputError` that says what to delete.
+    Arrays are checked as a whole, against the fingerprint, and each record when it is read. `digits` is
+    made on first use. Any other set that isn't there is a `MissingDataError` at once: nothing is ever
+    downloaded here. A damaged folder is an `InputError` that says what to delete.
     """
     folder = set_folder(name, root)
     if not folder.exists():
@@ -93,26 +106,25 @@ def load_arrays(name: str, root: Path | None = None) -> tuple[DatasetInfo, Array
 
         write_set(*digits(), root)
     info = read_info(folder)
-    arrays = Arrays(*(_open(folder, part) for part in Arrays._fields))
-    for part, count in (("train", info.train_examples), ("test", info.test_examples)):
-        images, labels = getattr(arrays, f"{part}_images"), getattr(arrays, f"{part}_labels")
-        if (images.dtype, images.shape) != (np.uint8, (count, *info.image_shape)):
-            raise damaged(folder, f"{part}_images.npy is {images.dtype} {images.shape}")
-        if (labels.dtype, labels.shape) != (np.int32, (count,)):
-            raise damaged(folder, f"{part}_labels.npy is {labels.dtype} {labels.shape}")
+    examples, facts = _STORAGES[info.storage].read(folder, info)
+    for part in ("train", "test"):
         try:
-            check_labels(labels, info.num_classes)
+            check_labels(getattr(examples, f"{part}_labels"), info.num_classes)
         except InputError as error:
-            raise damaged(folder, f"{part}_labels.npy: {error}") from None
-    if fingerprint(arrays) != info.fingerprint:
-        raise damaged(folder, "the arrays are not those that were written: their fingerprint differs")
-    return info, arrays
+            raise damaged(folder, f"{part}_labels: {error}") from None
+    if info.storage == "arrays":
+        _check_fingerprint(folder, info, examples)
+    return StoredSet(info, examples, facts)
 
 
-def _open(folder: Path, name: str) -> np.ndarray:
-    try:
-        return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise damaged(folder, f"{name}.npy is missing") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise damaged(folder, f"{name}.npy can't be read: {error}") from None
+def checked_info(name: str, root: Path | None = None) -> DatasetInfo:
+    """Return the info of a prepared set of which every byte was looked at; errors as `load_set`."""
+    info, examples, _ = load_set(name, root)
+    if info.storage == "records":
+        _check_fingerprint(set_folder(name, root), info, examples)
+    return info
+
+
+def _check_fingerprint(folder: Path, info: DatasetInfo, examples: Examples) -> None:
+    if fingerprint(examples) != info.fingerprint:
+        raise damaged(folder, "its examples are not those that were written: their fingerprint differs")

@@ -1,11 +1,10 @@
-"""Labelled images out of TensorFlow Datasets: from a prepared builder to uint8 arrays."""
+"""Labelled images out of TensorFlow Datasets: from a prepared builder to decoded examples."""
 
 import contextlib
 import io
 import math
 import textwrap
-from collections import Counter
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,22 +12,24 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from sqzx.data.info import TOO_LARGE, DatasetInfo
+from sqzx.data.examples import BLOCK, Examples, Images, Subset
+from sqzx.data.info import VALIDATION_IS_TEST, DatasetInfo, Storage
 from sqzx.data.network import answers
-from sqzx.data.selection import TEST_FRACTION, TEST_SALT, hashed_part
-from sqzx.data.store import Arrays
+from sqzx.data.selection import TEST_FRACTION, TEST_SALT, content_hashes, hashed_part
 from sqzx.errors import InputError, MissingDataError, SqzxError
 from sqzx.images import fit
 
-MAX_BYTES = 4 * 2**30
-_BLOCK = 1000  # examples decoded at a time
+MOST_ARRAY_BYTES = 4 * 2**30
+
+SECRET = -1
+"""The label that TensorFlow Datasets gives to images whose class only the judges of a contest know."""
 
 
 class ExampleSource(Protocol):
     """TFDS's random-access source: examples as dicts of arrays, read by blocks of indices."""
 
     def __len__(self) -> int: ...
-    def __getitems__(self, indices: range) -> list[Mapping[str, Any]]: ...
+    def __getitems__(self, indices: Sequence[int]) -> list[Mapping[str, Any]]: ...
 
 
 @contextlib.contextmanager
@@ -67,15 +68,9 @@ def image_and_label(features: Any) -> tuple[tfds.features.Image, tfds.features.C
     return image, label
 
 
-def check_size(examples: int, shape: tuple[int | None, ...]) -> None:
-    """Refuse a set that would exceed 4 GiB as arrays with an `InputError`.
-
-    `shape` is an image's (height, width, channels), None where it isn't known yet.
-    """
-    size = examples * math.prod(side or 1 for side in shape)
-    if size > MAX_BYTES:
-        sides = "x".join(str(side or "?") for side in shape)
-        raise InputError(f"{examples} images of {sides} are {size / 2**30:.1f} GiB: {TOO_LARGE}")
+def storage_for(examples: int, shape: tuple[int, ...]) -> Storage:
+    """Return the form for so many images of `shape` where the user has chosen none: above 4 GiB, records."""
+    return "records" if examples * math.prod(shape) > MOST_ARRAY_BYTES else "arrays"
 
 
 def choose_splits(names: Collection[str]) -> tuple[str, str | None, str | None]:
@@ -87,7 +82,7 @@ def choose_splits(names: Collection[str]) -> tuple[str, str | None, str | None]:
     if "train" in names and "test" in names:
         return "train", "test", None
     if "train" in names and "validation" in names:
-        return "train", "validation", "test is the split 'validation': the set has no split 'test'"
+        return "train", "validation", VALIDATION_IS_TEST
     if len(names) == 1:
         (only,) = names
         rule = f"test is a fifth of each class of the one split {only!r}, chosen by a hash of the image"
@@ -95,44 +90,69 @@ def choose_splits(names: Collection[str]) -> tuple[str, str | None, str | None]:
     raise InputError(f"no training and test part: the set has the splits {', '.join(sorted(names))}")
 
 
-def read_split(
-    source: ExampleSource, channels: int, image_size: tuple[int, int] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Decode one split: images uint8 (n, H, W, C), labels int32 (n,).
+class DecodedImages:
+    """The images of a split, decoded when they are asked for; see `examples.Images`.
 
-    `source` is TFDS's random-access source; grey images of a set with 3 `channels` become RGB. Without
-    `image_size` all images must have one shape, else an `InputError` counts the shapes; with it,
-    (height, width), each image goes through `fit`. A split without images is refused as well.
+    Grey images of a set with 3 `channels` become RGB. Without `image_size` all images must have one shape,
+    else reading the first other one is an `InputError`; with it, (height, width), each goes through `fit`.
+    `shape` is (n, height, width, channels). A split without images is refused.
     """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, source: ExampleSource, channels: int, image_size: tuple[int, int] | None = None):
+        if not len(source):
+            raise InputError("a split without images")
+        self._source, self._channels, self._size = source, channels, image_size
+        self.shape = (len(source), *self._decoded([0])[0].shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, chosen: slice | np.ndarray, /) -> np.ndarray:
+        numbers = range(*chosen.indices(len(self))) if isinstance(chosen, slice) else chosen.tolist()
+        images = np.empty((len(numbers), *self.shape[1:]), np.uint8)
+        for start in range(0, len(numbers), BLOCK):
+            part = numbers[start : start + BLOCK]
+            for place, image in enumerate(self._decoded(part), start):
+                if image.shape != self.shape[1:]:
+                    here, first = ("x".join(map(str, shape)) for shape in (image.shape, self.shape[1:]))
+                    raise InputError(
+                        f"images of several shapes ({first} the first, {here} number {numbers[place] + 1}): "
+                        "prepare it with --image-size HxW"
+                    )
+                images[place] = image
+        return images
+
+    def _decoded(self, numbers: Sequence[int]) -> list[np.ndarray]:
+        try:
+            found = self._source.__getitems__(numbers)
+        except Exception as error:  # TFDS, its readers and its decoders raise anything
+            where = f"image {numbers[0] + 1}, or one of {len(numbers) - 1} after it,"
+            reason = textwrap.shorten(f"{type(error).__name__}: {error}", 500)
+            raise InputError(f"{where} can't be read: {reason}") from error
+        images = [_with_channels(example["image"], self._channels) for example in found]
+        return [fit(image, self._size) for image in images] if self._size else images
+
+
+def decoded_labels(builder: Any, split: str) -> np.ndarray:
+    """Return the labels of a split, int32 (n,), without decoding its images."""
+    source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
     labels = np.empty(len(source), np.int32)
-    shapes: Counter[tuple[int, ...]] = Counter()
-    images = np.empty(0, np.uint8)
-    for index, example in enumerate(_in_blocks(source)):
-        image = _with_channels(example["image"], channels)
-        if image_size is not None:
-            image = fit(image, image_size)
-        if not shapes:
-            check_size(len(source), image.shape)
-            images = np.empty((len(source), *image.shape), np.uint8)
-        shapes[image.shape] += 1
-        if len(shapes) == 1:
-            images[index] = image
-        else:
-            images = np.empty(0, np.uint8)  # from here on only the counts are of use
-        labels[index] = example["label"]
-    if not shapes:
-        raise InputError("a split without images")
-    if len(shapes) > 1:
-        counts = ", ".join(f"{h}x{w}x{c}: {n}" for (h, w, c), n in shapes.most_common(5))
-        more = f" and {len(shapes) - 5} more" if len(shapes) > 5 else ""
-        raise InputError(f"images of {len(shapes)} shapes ({counts}{more}): prepare it with --image-size HxW")
-    return images, labels
+    for start in range(0, len(source), BLOCK):
+        found = source.__getitems__(range(start, min(start + BLOCK, len(source))))
+        labels[start : start + len(found)] = [example["label"] for example in found]
+    return labels
 
 
 def prepare_builder(
-    name: str, builder: Any, source: Path | None, image_size: tuple[int, int] | None
-) -> tuple[DatasetInfo, Arrays]:
-    """Let a TFDS builder download and prepare its set, unless it has, and decode it as `read_builder` does.
+    name: str,
+    builder: Any,
+    source: Path | None,
+    image_size: tuple[int, int] | None,
+    storage: Storage | None = None,
+) -> tuple[DatasetInfo, Examples]:
+    """Let a TFDS builder download and prepare its set, unless it has, and open it as `read_builder` does.
 
     `source` is a folder with files that were downloaded by hand. What can be refused is refused before
     anything is downloaded; without a network it is a `MissingDataError`.
@@ -147,51 +167,63 @@ def prepare_builder(
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(manual_dir=source, force_checksums_validation=True)
         )
-    return read_builder(name, builder, image_size)
+    return read_builder(name, builder, image_size, storage)
 
 
-def read_builder(name: str, builder: Any, image_size: tuple[int, int] | None) -> tuple[DatasetInfo, Arrays]:
-    """Decode the splits of a prepared TFDS builder (`builder.info`, `builder.as_data_source`).
+def read_builder(
+    name: str, builder: Any, image_size: tuple[int, int] | None, storage: Storage | None = None
+) -> tuple[DatasetInfo, Examples]:
+    """Open the splits of a prepared TFDS builder (`builder.info`, `builder.as_data_source`).
 
-    `InputError` for a set that `image_and_label`, `check_size`, `choose_splits` or `read_split` refuses.
+    Images are decoded when they are asked for. They are to be stored as `storage`, and by `storage_for`
+    without it. `InputError` for a set that `image_and_label`, `choose_splits` or `DecodedImages` refuses.
     """
     image, label = image_and_label(builder.info.features)
-    splits = builder.info.splits
     channels = image.shape[2] or 3  # a set of both grey and RGB images is read as RGB
-    train, test, rule = choose_splits(splits.keys())
-    parts = [part for part in (train, test) if part is not None]
-    sides = image_size or image.shape[:2]
-    check_size(sum(splits[part].num_examples for part in parts), (*sides, channels))
-    decoded = {part: read_split(builder.as_data_source(split=part), channels, image_size) for part in parts}
-    images, labels = decoded[train]
+    names = set(builder.info.splits)
+    train, test, rule = choose_splits(names)
+    labels = decoded_labels(builder, train)
+    test_labels = labels[:0] if test is None else decoded_labels(builder, test)
+    if "validation" in names and len(test_labels) and (test_labels == SECRET).all():
+        test, rule = "validation", VALIDATION_IS_TEST
+        test_labels = decoded_labels(builder, test)
+
+    def opened(split: str) -> DecodedImages:
+        return DecodedImages(builder.as_data_source(split=split), channels, image_size)
+
+    images = opened(train)
+    shape = images.shape[1:]
+    kept = storage or storage_for(len(labels) + len(test_labels), shape)
+
+    def at_hand(images: DecodedImages) -> Images:
+        return images[:] if kept == "arrays" else images  # records are decoded as they are written
+
     if test is None:
-        held_out = hashed_part(images, labels, fraction=TEST_FRACTION, salt=TEST_SALT)
-        arrays = Arrays(images[~held_out], labels[~held_out], images[held_out], labels[held_out])
+        whole = at_hand(images)
+        held_out = hashed_part(content_hashes(whole, labels, TEST_SALT), labels, fraction=TEST_FRACTION)
+        parts = [(Subset(whole, mask.nonzero()[0]), labels[mask]) for mask in (~held_out, held_out)]
+        examples = Examples(*parts[0], *parts[1])
     else:
-        arrays = Arrays(images, labels, *decoded[test])
-    if arrays.train_images.shape[1:] != arrays.test_images.shape[1:]:
-        raise InputError(
-            "images of the training and the test part differ in shape: prepare it with --image-size HxW"
-        )
+        tests = opened(test)
+        if tests.shape[1:] != shape:
+            raise InputError(
+                "images of the training and the test part differ in shape: prepare it with --image-size HxW"
+            )
+        examples = Examples(at_hand(images), labels, at_hand(tests), test_labels)
     resized = f"; resized to cover {image_size[0]}x{image_size[1]}, centre crop" if image_size else ""
     info = DatasetInfo(
         name=name,
-        image_shape=arrays.train_images.shape[1:],
+        image_shape=shape,
         num_classes=len(label.names),
         class_names=tuple(label.names),
-        train_examples=len(arrays.train_labels),
-        test_examples=len(arrays.test_labels),
+        train_examples=len(examples.train_labels),
+        test_examples=len(examples.test_labels),
         fingerprint=None,
         source=f"TensorFlow Datasets {builder.info.full_name}{resized}",
         rule=rule,
+        storage=kept,
     )
-    return info, arrays
-
-
-def _in_blocks(source: ExampleSource) -> Iterator[Mapping[str, Any]]:
-    # A block at a time is read three times as fast as one by one.
-    for start in range(0, len(source), _BLOCK):
-        yield from source.__getitems__(range(start, min(start + _BLOCK, len(source))))
+    return info, examples
 
 
 def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:

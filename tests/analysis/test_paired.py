@@ -253,6 +253,14 @@ class TestReadPredictions:
         assert found.seeds == (1,)
         assert message in why[0]
 
+    def test_nor_is_one_that_seems_to_need_a_password(self, folders):
+        content = bytearray(folders[0].predictions_file.read_bytes())
+        for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            content[content.index(header) + flags] |= 1
+        folders[0].predictions_file.write_bytes(content)
+        with pytest.raises(InputError, match=r"not readable .*password"):
+            read_right(folders[0])
+
     def test_other_images_than_the_first_s_are_left_out(self, folders):
         with np.load(folders[1].predictions_file) as content:
             logits, labels = content["test_logits"], content["test_labels"]

@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from sqzx import checkpoints
 from sqzx.config import TrialConfig, resolve
+from sqzx.data.prepare import prepare
 from sqzx.model import read_model
 from sqzx.trial import TrialFolder
 
@@ -76,6 +77,13 @@ def fast_compilation():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def digits_as_records(tmp_path, monkeypatch):
+    """Have the digits read from records, a batch at a time."""
+    monkeypatch.setenv("SQZX_DATA", str(tmp_path / "records"))
+    prepare("digits", source=None, storage="records")
 
 
 @pytest.fixture(params=["side by side", "in turn"])

@@ -1,10 +1,14 @@
+import threading
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqzx.batches import augmented, batch_size, epoch_batches, steps_per_epoch
+from sqzx.batches import AHEAD, augmented, batch_size, epoch_batches, made_ahead, steps_per_epoch
 from sqzx.config import DataConfig
+from sqzx.data.examples import Subset
 from sqzx.data.splits import Split
 from sqzx.streams import generator
 
@@ -24,6 +28,67 @@ def labels_of(batches):
 
 def examples_of(batches):
     return [label for _, labels in batches for label in labels.tolist()]
+
+
+class TestMadeAhead:
+    """Batches of images that are not in memory."""
+
+    IMAGES = Subset(np.zeros((4, 2, 2, 1), np.uint8), np.arange(4))
+
+    @given(number=st.integers(0, 12))
+    def test_all_come_in_order(self, number):
+        for images in (self.IMAGES, self.IMAGES[:]):
+            with made_ahead(iter(range(number)), images) as batches:
+                assert list(batches) == list(range(number))
+
+    def test_they_are_made_before_they_are_asked_for_and_elsewhere(self):
+        made, threads = [threading.Event() for _ in range(9)], set()
+
+        def making():
+            for number, event in enumerate(made):
+                threads.add(threading.get_ident())
+                event.set()
+                yield number
+
+        with made_ahead(making(), self.IMAGES) as batches:
+            for number in range(3):
+                assert next(batches) == number
+                assert made[number + AHEAD].wait(10)
+                assert not made[number + AHEAD + 1].is_set()
+        assert threads.isdisjoint({threading.get_ident()})
+
+    def test_those_of_images_in_memory_are_made_when_they_are_asked_for(self):
+        made = []
+        with made_ahead((made.append(number) for number in range(9)), self.IMAGES[:]) as batches:
+            next(batches)
+            assert made == [0]
+
+    def test_an_error_comes_where_the_batch_would(self):
+        with made_ahead((1 // (2 - number) for number in range(9)), self.IMAGES) as batches:
+            assert [next(batches), next(batches)] == [0, 1]
+            with pytest.raises(ZeroDivisionError):
+                next(batches)
+
+    def test_at_its_end_one_batch_at_most_is_waited_for(self):
+        made = []
+
+        def making():
+            for number in range(9):
+                made.append(number)
+                time.sleep(0.05)
+                yield number
+
+        with made_ahead(making(), self.IMAGES) as batches:
+            next(batches)
+            begun = len(made)
+        assert len(made) <= begun + 1
+
+    def test_no_thread_is_left_behind(self):
+        before = threading.active_count()
+        with made_ahead(iter(range(100)), self.IMAGES) as batches:
+            next(batches)
+            assert threading.active_count() == before + 1
+        assert threading.active_count() == before
 
 
 class TestOrder:

@@ -1,5 +1,7 @@
 """Batches near the core, and what a trial's process takes."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +47,14 @@ def expected(settings):
 
 
 class TestExpectedMemory:
+    def test_images_that_are_read_from_records_need_none(self, monkeypatch):
+        settings = {"model.preset": "squeezenet_small", "data.name": "fashion_mnist"}
+        info, before = dataset_info("fashion_mnist"), expected(settings)
+        monkeypatch.setattr(
+            "tests.sqzx.test_memory.dataset_info", lambda name: replace(info, storage="records")
+        )
+        assert before - expected(settings) == pytest.approx(70_000 * 28 * 28 / 1e6)
+
     @pytest.mark.parametrize(
         ("settings", "measured"),
         [

@@ -57,6 +57,15 @@ def test_a_damaged_pause_fails_the_trial_that_had_paused(tmp_path, tiny):
     assert (status.status, status.reason) == ("failed", f"{folder.pause_file}: says no epoch; delete it")
 
 
+def test_it_leaves_the_others_of_its_stack_alone(tmp_path, tiny, way):
+    trials = [(tiny(train_epochs=1, seed=seed), TrialFolder(tmp_path / str(seed))) for seed in range(3)]
+    for _, folder in trials:
+        folder.path.mkdir()
+    trials[1][1].pause_file.write_text("{}")
+    found = attempt_stack(trials, started=time.monotonic(), say=lambda line: None)
+    assert [s.status for s in found if isinstance(s, Status)] == ["done", "failed", "done"]
+
+
 def test_one_interrupted_before_its_pause_still_pauses_there(tmp_path, tiny):
     config, folder = tiny(train_epochs=EPOCHS), TrialFolder(tmp_path / "trial")
     calls = itertools.count(1)

@@ -13,8 +13,9 @@ from PIL import Image
 from sqzx import preprocessing
 from sqzx.attempt import attempt
 from sqzx.config import resolve_model
+from sqzx.data.examples import Examples
 from sqzx.data.info import DatasetInfo
-from sqzx.data.store import Arrays, write_set
+from sqzx.data.store import write_set
 from sqzx.errors import InputError, MissingDataError, NonFiniteError
 from sqzx.importing import import_model
 from sqzx.model import Model, read_model
@@ -344,10 +345,10 @@ class TestEvaluate:
         assert evaluate(read_model(trial.model_file), "digits")[0] == scores
 
     def test_predict_says_the_same_of_the_test_images(self, trial, array):
-        from sqzx.data.store import load_arrays
+        from sqzx.data.store import load_set
 
         model = read_model(trial.path)
-        images = load_arrays("digits")[1].test_images
+        images = load_set("digits").examples.test_images
         logits, _ = predict(model, [array(model.preprocessing.normalise(images))])
         with np.load(trial.predictions_file) as stored:
             np.testing.assert_allclose(logits, stored["test_logits"], rtol=1e-4, atol=1e-4)
@@ -378,7 +379,7 @@ class TestEvaluate:
             source="made by a test",
             rule=None,
         )
-        write_set(info, Arrays(images, labels, images[:2], labels[:2]))
+        write_set(info, Examples(images, labels, images[:2], labels[:2]))
         with pytest.raises(InputError, match="toy: has 3 classes, the model 10"):
             evaluate(read_model(trial.path), "toy")
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shutil
 import time
 
 import jax
@@ -79,6 +80,19 @@ def test_in_turn_trials_reach_the_bits_that_they_reach_alone(tiny, together, alo
     folders, _ = together(configs)
     for config, folder in zip(configs, folders, strict=True):
         assert outcome(folder) == outcome(alone(config, f"alone{config.seed}"))
+
+
+def test_a_stack_that_reads_records_is_that_of_arrays(tiny, way, together, tmp_path, outcome, request):
+    """One of its trials ends before the others, while batches are made ahead."""
+    wild = {"train_optimizer": "sgd", "train_momentum": 0.9, "train_gradient_clip": None}
+    configs = [tiny(**wild, train_learning_rate=rate, data_mirror=True) for rate in (0.01, 1e30, 0.02)]
+    expected = [outcome(folder) for folder in together(configs)[0][::2]]
+    for number in range(3):
+        shutil.rmtree(tmp_path / str(number))
+    request.getfixturevalue("digits_as_records")
+    folders, statuses = together(configs)
+    assert [s.status for s in statuses] == ["done", "failed", "done"]
+    assert [outcome(folder) for folder in folders[::2]] == expected
 
 
 @pytest.mark.parametrize("number", [2, 5])
@@ -173,6 +187,8 @@ def test_the_seconds_of_a_stack_are_shared_out(tiny, way, together):
     parts = ("compile_seconds", "train_seconds")  # `started` of the fixture is when the stack began
     total = sum(result[part] for result in results for part in parts)
     assert 0.5 * whole < total < whole
+    assert results[0]["data_wait_seconds"] == results[1]["data_wait_seconds"]
+    assert 0 < 2 * results[0]["data_wait_seconds"] < whole
 
 
 def test_a_stack_that_was_cut_goes_on_to_the_bits_of_an_uncut_one(tiny, way, together, tmp_path, outcome):

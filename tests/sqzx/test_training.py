@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import gc
 import itertools
 import json
 import logging
@@ -9,6 +10,7 @@ import math
 import re
 import shutil
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -19,9 +21,10 @@ from sqzx import checkpoints, training
 from sqzx.attempt import attempt
 from sqzx.batches import steps_per_epoch
 from sqzx.counting import count
-from sqzx.data.info import DatasetInfo
+from sqzx.data.examples import Examples
+from sqzx.data.info import DatasetInfo, set_folder
 from sqzx.data.splits import load_splits_of
-from sqzx.data.store import Arrays, load_arrays, write_set
+from sqzx.data.store import load_set, write_set
 from sqzx.errors import ArchitectureError, InputError, Interrupted, NonFiniteError
 from sqzx.evaluation import score
 from sqzx.model import Model, check_fits, model_digest, read_model, write_model
@@ -73,13 +76,14 @@ class TestAFinishedTrial:
             145,
             359,
         )
-        assert result["data_fingerprint"] == load_arrays("digits")[0].fingerprint
+        assert result["data_fingerprint"] == load_set("digits").info.fingerprint
         assert result["learned"] is True
         for split in ("val", "test"):
             assert 0 <= result[f"{split}_top1"] <= result[f"{split}_top5"] <= 1
             assert result[f"{split}_loss"] > 0
         for key in (
             "train_seconds",
+            "data_wait_seconds",
             "compile_seconds",
             "start_seconds",
             "images_per_second",
@@ -87,6 +91,7 @@ class TestAFinishedTrial:
         ):
             assert result[key] > 0
         assert result["peak_memory_mb"] < 10_000
+        assert result["data_wait_seconds"] < result["train_seconds"]
 
     def test_every_file_of_the_folder_is_there_and_nothing_half(self, done):
         names = {path.name for path in done.path.iterdir()}
@@ -108,7 +113,7 @@ class TestAFinishedTrial:
             logits, labels = stored["test_logits"], stored["test_labels"]
         assert (logits.dtype, labels.dtype) == (np.float32, np.int32)
         assert logits.shape == (359, 10)
-        assert np.array_equal(labels, load_arrays("digits")[1].test_labels)
+        assert np.array_equal(labels, load_set("digits").examples.test_labels)
         assert result["test_top1"] == np.mean(logits.argmax(axis=1) == labels)
         assert score(logits, labels).named("test") == {
             k: result[k] for k in result if k.startswith("test_") and k != "test_examples"
@@ -197,6 +202,9 @@ class TestInterruption:
         train(tiny(), folder, say=silent)
         assert outcome(folder) == outcome(done)
 
+    def test_so_does_one_that_reads_records(self, done, tiny, outcome, tmp_path, digits_as_records):
+        self.test_a_cut_training_goes_on_to_the_same_bits(done, tiny, outcome, tmp_path / "cut", (3, 1))
+
     def test_so_does_one_with_a_checkpoint_after_each_step(self, done, tiny, outcome, tmp_path):
         folder = TrialFolder(tmp_path)
         with pytest.raises(Interrupted):
@@ -238,7 +246,8 @@ class TestInterruption:
         assert [re.findall(r"step (\d+) is damaged", fault) for fault in faults] == [[s] for s in damaged]
         assert outcome(folder) == outcome(done)
 
-    def test_the_time_before_the_cut_counts(self, tiny, tmp_path):
+    @pytest.mark.parametrize("waited", [{}, {"wait_seconds": 500}])  # which older checkpoints do not say
+    def test_the_time_before_the_cut_counts(self, tiny, tmp_path, waited):
         folder = TrialFolder(tmp_path)
         with pytest.raises(Interrupted):
             train(tiny(), folder, should_stop=stop_after(4), say=silent)
@@ -248,13 +257,48 @@ class TestInterruption:
         manifest = folder.checkpoints / "4" / "MANIFEST.json"
         # As if those four steps had taken 1000 seconds.
         old = checkpoints._digests(folder.checkpoints / "4")["progress.json"]
-        path.write_text(json.dumps({"step_seconds": 1000, "train_seconds": 1000}))
+        path.write_text(json.dumps({"step_seconds": 1000, "train_seconds": 1000} | waited))
         new = checkpoints._digests(folder.checkpoints / "4")["progress.json"]
         manifest.write_text(manifest.read_text().replace(old, new))
         train(tiny(), folder, say=silent)
         result = folder.read_result()
         assert 1000 < result["train_seconds"] < 1100
         assert result["images_per_second"] == pytest.approx(10 * 20 / 1000, rel=0.1)
+        before = waited.get("wait_seconds", 0)
+        assert before < result["data_wait_seconds"] < before + 100
+
+    def test_the_time_with_the_test_images_does_not(self, tiny, tmp_path, monkeypatch):
+        real = training.full_batches
+
+        def slow(images, size):
+            if len(images) == 359:  # those of the test part
+                time.sleep(3)
+            return real(images, size)
+
+        monkeypatch.setattr(training, "full_batches", slow)
+        assert run(tiny(train_epochs=1), tmp_path).read_result()["train_seconds"] < 3
+
+    def test_the_time_with_slow_batches_is_that_of_waiting(self, tiny, tmp_path, monkeypatch):
+        real = training.epoch_batches
+
+        def slow(*arguments, **options):
+            for batch in real(*arguments, **options):
+                time.sleep(0.2)
+                yield batch
+
+        monkeypatch.setattr(training, "epoch_batches", slow)
+        result = run(tiny(train_epochs=1), tmp_path).read_result()
+        assert 5 * 0.2 <= result["data_wait_seconds"] < result["train_seconds"]
+
+    def test_the_states_it_went_on_from_are_let_go(self, tiny, tmp_path):
+        held = []
+
+        def count_states(line):
+            gc.collect()
+            held.append(sum(isinstance(one, checkpoints.Restored) for one in gc.get_objects()))
+
+        train(tiny(train_epochs=1), TrialFolder(tmp_path), say=count_states)
+        assert held == [0]
 
 
 class TestAttempts:
@@ -353,7 +397,7 @@ def test_a_network_whose_logits_are_all_zero_is_done_and_said_to_have_learned_no
     assert status.status == "done", status
     result = folder.read_result()
     assert result["learned"] is False
-    labels = load_arrays("digits")[1].test_labels
+    labels = load_set("digits").examples.test_labels
     assert result["test_top1"] == np.mean(labels == 0)
     assert result["test_top5"] == np.mean(labels < 5)
     assert result["val_loss"] == pytest.approx(math.log(10))
@@ -502,7 +546,7 @@ def other_set(tmp_path, monkeypatch):
         source="made by a test",
         rule=None,
     )
-    write_set(info, Arrays(images, labels, images[:5], labels[:5]))
+    write_set(info, Examples(images, labels, images[:5], labels[:5]))
     return info.name
 
 
@@ -512,6 +556,32 @@ def test_two_classes_have_no_top_5(tiny, other_set, tmp_path, fast_compilation):
     assert config.model.num_classes == 2
     assert (result["val_top5"], result["test_top5"]) == (None, None)
     assert result["test_examples"] == 5
+
+
+@pytest.fixture
+def as_records(other_set):
+    """The other set, read from records a batch at a time."""
+    info, examples, _ = load_set(other_set)
+    return write_set(replace(info, name="as_records", storage="records"), examples).name
+
+
+def test_from_records_training_is_that_from_arrays(tiny, other_set, as_records, tmp_path, outcome):
+    more = {"data_train_examples": 40, "train_epochs": 2, "data_crop_padding": 1, "data_mirror": True}
+    one, other = (run(tiny(data_name=name, **more), tmp_path / name) for name in (other_set, as_records))
+    assert outcome(one) == outcome(other)
+
+
+def test_a_damaged_record_ends_the_trial_in_one_line(tiny, as_records, tmp_path, fast_compilation):
+    folder = set_folder(as_records)
+    images = folder / "test_images.array_record"
+    content = bytearray(images.read_bytes())
+    content[content.index(load_set(as_records).examples.test_images[:1].tobytes())] ^= 1
+    images.write_bytes(content)
+    config = tiny(data_name=as_records, data_train_examples=None, train_epochs=1)
+    status = attempt(config, TrialFolder(tmp_path / "trial"), started=0, say=silent)
+    assert status.status == "failed"
+    assert status.reason.startswith(f"{folder}: this data set is damaged (test_images.array_record can't be")
+    assert "\n" not in status.reason
 
 
 ADAMW = {

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from sqzx.data.examples import Examples
 from sqzx.data.info import DatasetInfo
-from sqzx.data.store import Arrays, write_set
+from sqzx.data.store import write_set
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +19,7 @@ def store_set(root):
     """Store a set made of given arrays under a given name."""
 
     def store(train_images, train_labels, *, name="toy", num_classes=3) -> DatasetInfo:
-        arrays = Arrays(train_images, train_labels, train_images[:2], train_labels[:2])
+        arrays = Examples(train_images, train_labels, train_images[:2], train_labels[:2])
         info = DatasetInfo(
             name=name,
             image_shape=train_images.shape[1:],

@@ -14,7 +14,7 @@ from sqzx.data import fashion_mnist as room
 from sqzx.data.info import KNOWN
 from sqzx.data.prepare import prepare
 from sqzx.data.splits import load_splits
-from sqzx.data.store import load_arrays
+from sqzx.data.store import load_set
 from sqzx.errors import InputError, MissingDataError
 
 SIZES = {"train": 30, "t10k": 12}
@@ -145,7 +145,7 @@ def test_the_real_files_give_the_known_set_without_tensorflow(root):
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert [entry.name for entry in root.iterdir()] == ["fashion_mnist"]
-    info, arrays = load_arrays("fashion_mnist")
+    info, arrays, _ = load_set("fashion_mnist")
     assert info == KNOWN["fashion_mnist"]
     # The images and labels that TFDS's stock builder gives, in its order; measured with TensorFlow.
     digest = hashlib.sha256(arrays.train_images.tobytes() + arrays.train_labels.astype(np.uint8).tobytes())

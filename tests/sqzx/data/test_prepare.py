@@ -1,11 +1,13 @@
 import importlib.util
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from sqzx.data.info import KNOWN, prepared_sets
 from sqzx.data.prepare import prepare
+from sqzx.data.store import load_set
 from sqzx.errors import InputError, SqzxError
 
 
@@ -30,6 +32,16 @@ def test_a_damaged_set_is_not_taken_for_prepared(toy, root):
         prepare("toy", source=None)
 
 
+def test_nor_is_one_with_a_damaged_record(root):
+    prepare("digits", source=None, storage="records")
+    file = root / "digits" / "train_images.array_record"
+    content = bytearray(file.read_bytes())
+    content[content.index(load_set("digits").examples.train_images[700:701].tobytes()) + 9] ^= 4
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged \(train_images.array_record can't be read"):
+        prepare("digits", source=None)
+
+
 def test_another_size_than_prepared_is_refused(toy, root):
     assert prepare("toy", source=None, image_size=(4, 5)) == toy
     with pytest.raises(InputError, match=f"{root / 'toy'}: prepared with images of 4x5; delete it"):
@@ -52,9 +64,21 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
         prepare("fashion_mnist", source=tmp_path / "nowhere")
 
 
-def test_imagenet_is_refused_with_its_own_line():
-    with pytest.raises(InputError, match=r"imagenet2012: .*streaming of sets above 4 GiB isn't there yet"):
+def test_imagenet_asks_for_its_files():
+    with pytest.raises(InputError, match=r"imagenet2012: its files must be downloaded by hand.*--from DIR"):
         prepare("imagenet2012", source=None)
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(None, "arrays"), ("arrays", "arrays"), ("records", "records")])
+def test_a_set_is_stored_as_asked(asked, kept, root):
+    info = prepare("digits", source=None, storage=asked)
+    assert info == replace(KNOWN["digits"], storage=kept)
+    assert prepare("digits", source=None) == info
+    suffix = {"arrays": "npy", "records": "array_record"}[kept]
+    assert (root / "digits" / f"train_images.{suffix}").is_file()
+    other = "records" if kept == "arrays" else "arrays"
+    with pytest.raises(InputError, match=f"{root / 'digits'}: prepared as {kept}; delete it to change that"):
+        prepare("digits", source=None, storage=other)
 
 
 def test_an_unknown_set_gets_the_nearest_name():

@@ -3,8 +3,9 @@ import hashlib
 import numpy as np
 import pytest
 
+from sqzx.data.facts import Computed, Kept
 from sqzx.data.splits import channel_statistics, load_splits
-from sqzx.data.store import load_arrays
+from sqzx.data.store import load_set
 from sqzx.errors import InputError
 
 
@@ -15,7 +16,7 @@ def index_of_each(images, among):
 
 def test_the_split_of_digits_never_changes():
     splits = load_splits("digits", validation_fraction=0.1, train_examples=None)
-    _, arrays = load_arrays("digits")
+    _, arrays, _ = load_set("digits")
     chosen = index_of_each(splits.validation.images, arrays.train_images).astype("<i8")
     assert len(chosen) == 145
     assert (
@@ -26,7 +27,7 @@ def test_the_split_of_digits_never_changes():
 
 def test_the_subset_of_digits_never_changes():
     splits = load_splits("digits", validation_fraction=0.1, train_examples=500)
-    _, arrays = load_arrays("digits")
+    _, arrays, _ = load_set("digits")
     chosen = index_of_each(splits.train.images, arrays.train_images).astype("<i8")
     assert np.bincount(splits.train.labels).tolist() == [50] * 10
     assert (
@@ -37,7 +38,7 @@ def test_the_subset_of_digits_never_changes():
 
 def test_training_and_validation_images_make_up_the_training_part(toy):
     splits = load_splits("toy", validation_fraction=0.2, train_examples=None)
-    _, arrays = load_arrays("toy")
+    _, arrays, _ = load_set("toy")
     train = index_of_each(splits.train.images, arrays.train_images)
     validation = index_of_each(splits.validation.images, arrays.train_images)
     assert sorted([*train, *validation]) == list(range(30))
@@ -71,15 +72,23 @@ def test_statistics_are_those_of_the_training_images_alone(toy):
     np.testing.assert_allclose(splits.std, scaled.std(axis=(0, 1, 2)), rtol=1e-6)
 
 
+def statistics_of(images):
+    labels, everything = np.zeros(len(images), np.int32), np.arange(len(images))
+    sums = Computed(images, labels).channel_sums(everything)
+    for one, other in zip(sums, Kept.of(images, labels).channel_sums(everything), strict=True):
+        assert np.array_equal(one, other)
+    return channel_statistics(*sums, pixels=images[..., 0].size)
+
+
 def test_statistics_cross_block_borders():
     images = np.random.default_rng(0).integers(0, 256, (2500, 2, 2, 3), dtype=np.uint8)
-    mean, std = channel_statistics(images)
+    mean, std = statistics_of(images)
     np.testing.assert_allclose(mean, (images / 255).mean(axis=(0, 1, 2)), rtol=1e-6)
     np.testing.assert_allclose(std, (images / 255).std(axis=(0, 1, 2)), rtol=1e-6)
 
 
 def test_a_constant_channel_can_be_divided_by():
-    mean, std = channel_statistics(np.full((4, 2, 2, 1), 51, np.uint8))
+    mean, std = statistics_of(np.full((4, 2, 2, 1), 51, np.uint8))
     np.testing.assert_allclose(mean, [0.2], rtol=1e-6)
     np.testing.assert_allclose(std, [1 / 255], rtol=1e-6)
 

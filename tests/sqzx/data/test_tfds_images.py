@@ -1,3 +1,5 @@
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,7 +8,15 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from sqzx.data import tfds_images as room
-from sqzx.data.tfds_images import check_size, choose_splits, image_and_label, prepare_builder, read_split
+from sqzx.data.store import fingerprint, write_set
+from sqzx.data.tfds_images import (
+    DecodedImages,
+    choose_splits,
+    decoded_labels,
+    image_and_label,
+    prepare_builder,
+    storage_for,
+)
 from sqzx.errors import InputError, MissingDataError
 
 with tfds.core.registered.skip_registration():
@@ -85,12 +95,15 @@ def test_one_split_is_divided_by_hash_and_the_rule_is_stated(builder, monkeypatc
     assert len(set(images)) == 20
 
 
-def test_mixed_shapes_are_counted_and_one_size_cures_them(builder, monkeypatch):
+@pytest.mark.parametrize("storage", ["arrays", "records"])
+def test_mixed_shapes_are_told_and_one_size_cures_them(builder, monkeypatch, storage):
     monkeypatch.setattr(TinySet, "shapes", ((6, 5), (6, 5), (6, 5), (5, 6)))
     with pytest.raises(InputError) as error, room.tfds_at_work("tiny_set"):
-        prepare_builder("tiny_set", builder, None, None)
-    assert str(error.value) == (
-        "data set tiny_set: images of 2 shapes (6x5x3: 15, 5x6x3: 5): prepare it with --image-size HxW"
+        write_set(*prepare_builder("tiny_set", builder, None, None, storage))
+    assert re.fullmatch(
+        r"data set tiny_set: images of several shapes \((6x5x3|5x6x3) the first, (6x5x3|5x6x3) number \d+\): "
+        "prepare it with --image-size HxW",
+        str(error.value),
     )
     info, arrays = prepare_builder("tiny_set", builder, None, (4, 3))
     assert arrays.train_images.shape == (20, 4, 3, 3)
@@ -157,39 +170,71 @@ def test_a_set_that_is_no_image_classification_is_refused(features):
         image_and_label(tfds.features.FeaturesDict(features))
 
 
-def test_a_set_above_four_gib_is_refused_with_its_size():
-    check_size(2**20, (64, 64, 1))
-    with pytest.raises(InputError, match=r"1048577 images of 64x64x1 are 4\.0 GiB: streaming of sets above"):
-        check_size(2**20 + 1, (64, 64, 1))
+def test_a_set_above_four_gib_becomes_records():
+    assert storage_for(2**20, (64, 64, 1)) == "arrays"
+    assert storage_for(2**20 + 1, (64, 64, 1)) == "records"
 
 
-def test_a_set_above_four_gib_is_refused_before_it_is_decoded(builder, monkeypatch):
-    splits = {"train": SimpleNamespace(num_examples=10**6), "test": SimpleNamespace(num_examples=1)}
-    fake = SimpleNamespace(
-        info=SimpleNamespace(features=builder.info.features, splits=splits), as_data_source=pytest.fail
-    )
-    with pytest.raises(InputError, match="1000001 images of 64x64x3"):
-        room.read_builder("t", fake, (64, 64))
+@pytest.mark.parametrize("splits", [("train",), ("train", "test")])
+def test_of_records_images_are_decoded_when_they_are_asked_for(builder, monkeypatch, splits):
+    monkeypatch.setattr(TinySet, "splits", splits)
+    with room.tfds_at_work("tiny_set"):
+        info, arrays = prepare_builder("tiny_set", builder, None, None)
+    monkeypatch.setattr(room, "MOST_ARRAY_BYTES", len(splits) * 20 * 6 * 5 * 3 - 1)
+    told, records = prepare_builder("tiny_set", builder, None, None)
+    assert (info.storage, told) == ("arrays", replace(info, storage="records"))
+    decoded = []
+    monkeypatch.setattr(room, "_with_channels", lambda image, _: decoded.append(image) or image)
+    for part in ("train_images", "test_images"):
+        images, expected = getattr(records, part), getattr(arrays, part)
+        assert images.shape == expected.shape
+        before = len(decoded)
+        assert np.array_equal(images[np.array([2, 0])], expected[np.array([2, 0])])
+        assert len(decoded) - before == 2
+        assert np.array_equal(images[1:3], expected[1:3])
+    for part in ("train_labels", "test_labels"):
+        assert np.array_equal(getattr(records, part), getattr(arrays, part))
+    assert write_set(told, records).fingerprint == fingerprint(arrays)
+
+
+def test_where_the_labels_of_the_test_part_are_secret_it_is_the_validation_part(builder, monkeypatch):
+    monkeypatch.setattr(TinySet, "splits", ("train", "validation", "test"))
+    with room.tfds_at_work("tiny_set"):
+        plain, _ = prepare_builder("tiny_set", builder, None, None)
+
+    def labels(builder, split):
+        return np.full(20, -1, np.int32) if split == "test" else decoded_labels(builder, split)
+
+    monkeypatch.setattr(room, "decoded_labels", labels)
+    info, arrays = prepare_builder("tiny_set", builder, None, None)
+    assert plain.rule is None
+    assert info.rule == "test is the split 'validation': the set has no split 'test' with labels"
+    pixels = np.random.default_rng(1).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    assert pixels.tobytes() in {image.tobytes() for image in arrays.test_images[:]}
+    assert np.bincount(arrays.test_labels).tolist() == [10, 10]
 
 
 def test_grey_images_become_rgb_and_alpha_is_dropped():
-    images, labels = read_split(examples((2, 3, 1), (2, 3, 3), (2, 3, 4)), channels=3)
+    images = DecodedImages(examples((2, 3, 1), (2, 3, 3), (2, 3, 4)), channels=3)
     assert images.shape == (3, 2, 3, 3)
-    assert [image.ravel().tolist() for image in images] == [[i] * 18 for i in range(3)]
-    assert labels.tolist() == [0, 1, 2]
+    assert [image.ravel().tolist() for image in images[:]] == [[i] * 18 for i in range(3)]
 
 
-def test_only_the_five_commonest_shapes_are_listed():
-    with pytest.raises(InputError, match=r"images of 7 shapes \(1x1x3: 2, .* and 2 more\)"):
-        read_split(examples((1, 1, 3), *((1, n, 3) for n in range(1, 8))), channels=3)
+def test_the_first_image_of_another_shape_is_named():
+    images = DecodedImages(examples((1, 1, 3), (1, 1, 3), (1, 2, 3), (1, 3, 3)), channels=3)
+    assert images[:2].shape == (2, 1, 1, 3)
+    with pytest.raises(InputError, match=r"several shapes \(1x1x3 the first, 1x2x3 number 3\): prepare it"):
+        images[:]
 
 
 def test_blocks_of_examples_come_in_order(monkeypatch):
-    monkeypatch.setattr(room, "_BLOCK", 2)
-    _, labels = read_split(examples(*[(1, 1, 1)] * 5), channels=1)
-    assert labels.tolist() == [0, 1, 2, 3, 4]
+    monkeypatch.setattr(room, "BLOCK", 2)
+    source = examples(*[(1, 1, 1)] * 5)
+    assert DecodedImages(source, channels=1)[:].ravel().tolist() == [0, 1, 2, 3, 4]
+    labels = decoded_labels(SimpleNamespace(as_data_source=lambda **_: source), "train")
+    assert (labels.dtype, labels.tolist()) == (np.int32, [0, 1, 2, 3, 4])
 
 
 def test_an_empty_split_is_refused():
     with pytest.raises(InputError, match="a split without images"):
-        read_split(Source(), channels=1)
+        DecodedImages(Source(), channels=1)
