@@ -850,7 +850,7 @@ def _print_set(info: Any) -> None:
     shape = "x".join(map(str, info.image_shape))
     print(
         f"{info.name}: {info.train_examples:,} training and {info.test_examples:,} test images of {shape}, "
-        f"{info.num_classes} classes ({info.source})"
+        f"{info.num_classes} classes, as {info.storage} ({info.source})"
     )
 
 

@@ -12,14 +12,16 @@ A requirement compares with one of < <= > >= == !=. It says nothing of a point t
 (networks of another family) or has "none" there.
 """
 
+import functools
 import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from sqzx.architectures import ModelConfig
 from sqzx.config import TrialConfig, read_tree
-from sqzx.counting import Network
+from sqzx.counting import Network, count
 from sqzx.data.info import DatasetInfo
 from sqzx.errors import InputError
 from sqzx.memory import expected_memory_mb
@@ -62,6 +64,17 @@ class Sizes(NamedTuple):
                 peak = max(peak, layer.activations)
                 parametric += layer.params > 0
         return cls(params, macs, 2 * macs, 4 * params, peak, parametric)
+
+
+def sizes_of(config: TrialConfig) -> Sizes:
+    """Count the network of a configuration; raises `ArchitectureError` where there is none such."""
+    return _sizes_of(config.model, config.data.image_shape)
+
+
+# A large study often differs in its training alone: networks are counted once.
+@functools.lru_cache(maxsize=2**17)
+def _sizes_of(model: ModelConfig, image_shape: tuple[int, ...]) -> Sizes:
+    return Sizes.of(count(model, image_shape))
 
 
 class Quantity(NamedTuple):

@@ -21,7 +21,7 @@ from sqzx.data.info import dataset_info
 from sqzx.errors import ArchitectureError, InputError
 from sqzx.terminal import shown
 from sqzx.trial import STATES, Status, TrialFolder, lives
-from sweeps.constraints import Refusal, Sizes
+from sweeps.constraints import Refusal, Sizes, sizes_of
 from sweeps.dense import with_dense
 from sweeps.estimates import Calibration, InfoOf, measured, read_calibrations
 from sweeps.identity import config_id, ids_of_seeds, trial_id
@@ -173,7 +173,7 @@ def judged(settings: Mapping[str, Any], study: Study, info_of: InfoOf) -> tuple[
     """Resolve and count a point, or return why it is left out."""
     try:
         config = resolve(settings, study.source, info_of=info_of)
-        sizes = Sizes.of(count(config.model, config.data.image_shape))
+        sizes = sizes_of(config)
     except ArchitectureError as error:
         reason = str(error).removeprefix(f"{study.source}: ")
         return Refusal(reason.partition(": ")[0], reason)  # the key that no network can have
@@ -295,5 +295,5 @@ def _removed(out: Path, names: set[str]) -> Iterator[PlannedTrial]:
             continue
         config = folder.read_config()
         status = folder.read_status().but(status="removed", reason="no more in the study file")
-        sizes = Sizes.of(count(config.model, config.data.image_shape))
+        sizes = sizes_of(config)
         yield PlannedTrial(name, config_id(config), name, (), {}, config, sizes, status)

@@ -209,7 +209,16 @@ class TestData:
     def test_digits_can_be_prepared_and_listed(self, sqzx):
         assert "1,438 training and 359 test images of 8x8x1" in sqzx("data", "prepare", "digits")[1]
         assert [info["name"] for info in json.loads(sqzx("data", "list", "--json")[1])] == ["digits"]
-        assert "digits" in sqzx("data", "list")[1]
+        assert "10 classes, as arrays (" in sqzx("data", "list")[1]
+
+    def test_a_set_is_prepared_as_records_where_that_is_asked_for(self, sqzx, tmp_path, monkeypatch):
+        monkeypatch.setenv("SQZX_DATA", str(tmp_path / "data"))
+        assert "10 classes, as records (" in sqzx("data", "prepare", "digits", "--storage", "records")[1]
+        assert json.loads(sqzx("data", "list", "--json")[1])[0]["storage"] == "records"
+        assert (tmp_path / "data" / "digits" / "train_images.array_record").is_file()
+        code, _, err = sqzx("data", "prepare", "digits", "--storage", "arrays", check=False)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "prepared as records; delete it to change that" in err
 
     def test_an_empty_folder_is_no_source(self, sqzx, tmp_path):
         code, _, err = sqzx("data", "prepare", "fashion_mnist", "--from", tmp_path, check=False)
