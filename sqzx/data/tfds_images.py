@@ -128,9 +128,10 @@ class DecodedImages:
         try:
             found = self._source.__getitems__(numbers)
         except Exception as error:  # TFDS, its readers and its decoders raise anything
-            where = f"image {numbers[0] + 1}, or one of {len(numbers) - 1} after it,"
             reason = textwrap.shorten(f"{type(error).__name__}: {error}", 500)
-            raise InputError(f"{where} can't be read: {reason}") from error
+            raise InputError(
+                f"of images {numbers[0] + 1} to {numbers[-1] + 1} not all can be read: {reason}"
+            ) from error
         images = [_with_channels(example["image"], self._channels) for example in found]
         return [fit(image, self._size) for image in images] if self._size else images
 
