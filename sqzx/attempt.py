@@ -205,11 +205,12 @@ def _train(
     try:
         for one in attempts:
             one.begin(len(attempts))
-            if one.pause_damage:
-                one.end("failed", one.pause_damage)
-        if attempts[0].config.compress is not None:
+        if attempts[0].config.compress is not None:  # such a trial has no pauses
             _compress(attempts, origin, stop_asked)
             return
+        for one in attempts:
+            if one.pause_damage:
+                one.end("failed", one.pause_damage)
         from sqzx.training import Job, train_stack  # JAX starts here, after the claim
 
         jobs = [

@@ -130,7 +130,8 @@ def compress(
         test_logits=test_logits,
         splits=splits,
         seconds={
-            name: sum(result[name] for result in trainings)
+            # A stage that was trained before data_wait_seconds were told has none.
+            name: sum(result.get(name, 0.0) for result in trainings)
             for name in ("start_seconds", "compile_seconds", "train_seconds", "data_wait_seconds")
         },
         images_per_second=sum(speeds) / len(speeds) if speeds else None,

@@ -1,6 +1,6 @@
 """What choosing among training images, and normalising them, needs to know of each of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,16 +54,16 @@ class Kept:
     squares: np.ndarray
 
     @staticmethod
-    def of(images: Images, labels: np.ndarray) -> "Kept":
-        """Find the facts, in one pass over the images."""
-        shape = len(images), images.shape[-1]
+    def of(found: Iterable[np.ndarray], labels: np.ndarray, channels: int) -> "Kept":
+        """Find the facts of images that come in blocks, in order (see `examples.blocks`)."""
+        shape = len(labels), channels
         kept = Kept(
-            {salt: np.empty(len(images), np.uint64) for salt in (VALIDATION_SALT, SUBSET_SALT)},
+            {salt: np.empty(len(labels), np.uint64) for salt in (VALIDATION_SALT, SUBSET_SALT)},
             np.empty(shape, np.uint64),
             np.empty(shape, np.uint64),
         )
         start = 0
-        for block in blocks(images):
+        for block in found:
             part = slice(start, start := start + len(block))
             for salt, hashes in kept.by_salt.items():
                 hashes[part] = content_hashes(block, labels[part], salt)

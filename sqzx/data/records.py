@@ -8,7 +8,7 @@ without it, choosing the validation images would take a pass over all of them.
 
 import errno
 import os
-from itertools import chain
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,11 @@ class RecordImages:
 
 def write(folder: Path, examples: Examples) -> None:
     """Write the files of a set into its folder, images a block at a time."""
-    for name in ("train_images", "test_images"):
-        _write_images(_images_file(folder, name), getattr(examples, name))
-    written = RecordImages(_images_file(folder, "train_images"), examples.train_images.shape)
-    facts = Kept.of(written, examples.train_labels)
+    train, test = examples.train_images, examples.test_images
+    written = _written(_images_file(folder, "train_images"), train)
+    facts = Kept.of(written, examples.train_labels, train.shape[-1])
+    for _ in _written(_images_file(folder, "test_images"), test):
+        pass
     index = {
         "train_labels": examples.train_labels,
         "test_labels": examples.test_labels,
@@ -95,12 +96,15 @@ def _images_file(folder: Path, name: str) -> Path:
     return folder / f"{name}.array_record"
 
 
-def _write_images(file: Path, images: Images) -> None:
+def _written(file: Path, images: Images) -> Iterator[np.ndarray]:
+    """Write images into a file, and yield each block once it is written: decoding takes long, reading too."""
     # One image a group, so that reading one does not read its neighbours.
     writer = ArrayRecordWriter(str(file), "group_size:1,uncompressed")
     try:
-        for image in chain.from_iterable(blocks(images)):
-            writer.write(image.tobytes())
+        for block in blocks(images):
+            for image in block:
+                writer.write(image.tobytes())
+            yield block
         writer.close()  # what was wrong with any writing is told here
     except RuntimeError as error:  # its library's; what decodes images has errors of our own
         reason = str(error).partition(";")[0].removeprefix("write() failed: ")

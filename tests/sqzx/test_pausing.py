@@ -1,5 +1,6 @@
 """A trial that pauses at an epoch, and goes on later: the same numbers as one that never paused."""
 
+import dataclasses
 import itertools
 import time
 
@@ -7,6 +8,7 @@ import pytest
 
 from sqzx.attempt import attempt, attempt_stack
 from sqzx.checkpoints import steps
+from sqzx.compression.config import CompressConfig
 from sqzx.training import train
 from sqzx.trial import Status, TrialFolder
 
@@ -64,6 +66,17 @@ def test_it_leaves_the_others_of_its_stack_alone(tmp_path, tiny, way):
     trials[1][1].pause_file.write_text("{}")
     found = attempt_stack(trials, started=time.monotonic(), say=lambda line: None)
     assert [s.status for s in found if isinstance(s, Status)] == ["done", "failed", "done"]
+
+
+def test_a_compressed_trial_has_no_pause_to_be_damaged(tmp_path, tiny, monkeypatch):
+    folder, written = TrialFolder(tmp_path / "trial"), []
+    folder.path.mkdir()
+    folder.pause_file.write_text("{}")
+    monkeypatch.setattr("sqzx.attempt._compress", lambda attempts, *_: attempts[0].end("done"))
+    monkeypatch.setattr(TrialFolder, "write_status", lambda _, status: written.append(status.status))
+    config = dataclasses.replace(tiny(), compress=CompressConfig())
+    attempt(config, folder, started=time.monotonic(), say=lambda line: None)
+    assert written == ["running", "done"]
 
 
 def test_one_interrupted_before_its_pause_still_pauses_there(tmp_path, tiny):
